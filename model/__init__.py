@@ -1,0 +1,1 @@
+"""The model side: tokens, tensors and prompts, and nothing of editors."""

@@ -1,0 +1,148 @@
+"""What travels between the server and the model: frozen data and two Protocols.
+
+Nothing here imports torch, so the server can name these types before a model is
+loaded. Times are milliseconds, counts are tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FimOrder = Literal["auto", "psm", "spm"]
+"""``auto`` takes the order that the catalogue holds to be best for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the user asked for; ``auto`` and ``None`` leave the choice to us."""
+
+    model: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    context_tokens: int | None = None
+    allow_download: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """One step of loading, for a progress bar. ``fraction`` is 0–1 or unknown."""
+
+    stage: str
+    fraction: float | None = None
+
+
+ProgressCallback = Callable[[LoadProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is loaded, and what was decided on the way (``notes``)."""
+
+    model: str
+    backend: str
+    device: str
+    dtype: str
+    context_tokens: int
+    fim_orders: tuple[str, ...]
+    load_ms: float
+    notes: tuple[str, ...] = ()
+
+
+class CancelFlag(Protocol):
+    """Read at every prefill chunk and every decode step (``threading.Event`` fits)."""
+
+    def is_set(self) -> bool:
+        """Return whether the work should stop now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A stop rule's verdict: keep ``text[:end]``, because of ``reason``."""
+
+    end: int
+    reason: str
+
+
+StopRule = Callable[[str], Cut | None]
+"""Pure function of all text generated so far; called after every new token."""
+
+
+@dataclass(frozen=True, slots=True)
+class FillRequest:
+    """Fill the gap between ``prefix`` and ``suffix``.
+
+    ``prefix_start_line`` is the line number in the document at which ``prefix``
+    begins, so that a window cut at a multiple of lines stays where it is while the
+    user types.
+    """
+
+    prefix: str
+    suffix: str
+    max_new_tokens: int
+    fim_order: FimOrder = "auto"
+    temperature: float = 0.0
+    seed: int = 0
+    num_candidates: int = 1
+    stop_rule: StopRule | None = None
+    prefix_start_line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One generated text, already cut by the stop rule.
+
+    ``finish_reason`` is ``eos``, ``length``, ``cancelled`` or the rule's own reason.
+    ``mean_logprob`` is the mean log-probability of the generated tokens.
+    """
+
+    text: str
+    finish_reason: str
+    num_tokens: int
+    mean_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What one request cost."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    generated_tokens: int = 0
+    forwards: int = 0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FillResult:
+    """Candidates, best first; none when cancelled during prefill."""
+
+    candidates: tuple[Candidate, ...]
+    statistics: Statistics
+    fim_order: str
+    cancelled: bool = False
+
+
+class Engine(Protocol):
+    """A loaded model. One thread at a time may call it."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is loaded."""
+        ...
+
+    def fill(
+        self,
+        request: FillRequest,
+        cancel: CancelFlag | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> FillResult:
+        """Generate; ``on_text`` gets whole characters of the first candidate."""
+        ...
+
+    def close(self) -> None:
+        """Release weights and caches."""
+        ...
