@@ -25,7 +25,7 @@ setup: $(STAMP) ## install everything, the starter model included, into .venv
 $(STAMP): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "lsp-stablecode needs Python 3.11 or later, and '$(PYTHON)' is:" \
-	    "$$("$(PYTHON)" --version 2>&1 || echo 'not found')" >&2; \
+	    "$$("$(PYTHON)" --version 2>/dev/null || echo 'not found')" >&2; \
 	  echo "Name another one: make PYTHON=python3.12 setup" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments." \
