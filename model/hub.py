@@ -1,0 +1,237 @@
+"""The Hugging Face hub: its cache on this machine, and downloads on request.
+
+Nothing here touches the network but ``pull``, which callers run only when the user
+said yes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from model.errors import (
+    DownloadFailedError,
+    UnknownModelError,
+    UnsafeWeightsError,
+)
+from model.interface import LoadProgress, ProgressCallback
+from model.safetensors_files import INDEX_NAME
+
+# Weights that are data, and what describes them: never pickles, never code.
+ALLOW_PATTERNS = ("*.safetensors", "*.json", "tokenizer*", "merges.txt", "LICENSE*")
+IGNORE_PATTERNS = (
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.pkl",
+    "*.py",
+    "*.gguf",
+    "*.onnx*",
+    "consolidated*",  # Mistral's second copy of the same weights
+    "*/*",
+)
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w][\w.-]{0,95}")
+
+
+def is_repo_id(name: str) -> bool:
+    """Return whether ``name`` has the form ``owner/name``."""
+    return _REPO_ID.fullmatch(name) is not None and ".." not in name
+
+
+def hub_cache() -> Path:
+    """Return the hub's cache directory as its own environment variables say.
+
+    Read at every call, which the hub's package does not do, and without importing it.
+    """
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if value := os.environ.get(variable):
+            return Path(value).expanduser()
+    if value := os.environ.get("HF_HOME"):
+        return Path(value).expanduser() / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "huggingface" / "hub"
+
+
+def cached_snapshot(repo_id: str) -> Path | None:
+    """Return a repository's complete snapshot in the cache, or None. Never connects.
+
+    Complete means: a config and every weight file it needs, in safetensors.
+    """
+    repository = hub_cache() / f"models--{repo_id.replace('/', '--')}"
+    try:
+        commit = (repository / "refs" / "main").read_text("utf-8").strip()
+        candidates = [repository / "snapshots" / commit] if commit else []
+    except (OSError, ValueError):
+        candidates = []
+    with contextlib.suppress(OSError):
+        others = (repository / "snapshots").iterdir()
+        by_age = sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
+        candidates += [path for path in by_age if path not in candidates]
+    return next((path for path in candidates if _is_complete(path)), None)
+
+
+def _is_complete(snapshot: Path) -> bool:
+    """Return whether a snapshot has its config and all its shards."""
+    if not (snapshot / "config.json").is_file():
+        return False
+    if (snapshot / "model.safetensors").is_file():
+        return True
+    try:
+        index = json.loads((snapshot / INDEX_NAME).read_text("utf-8"))
+        shards = set(index["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return bool(shards) and all((snapshot / shard).is_file() for shard in shards)
+
+
+def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
+    """Download a repository's weights and tokenizer; return the snapshot.
+
+    What is already in the cache is not fetched again. Raises ``UnknownModelError``,
+    ``DownloadFailedError``, or ``UnsafeWeightsError`` when the repository has no
+    safetensors.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _named_errors(repo_id):
+        path = Path(
+            snapshot_download(
+                repo_id,
+                cache_dir=hub_cache(),
+                allow_patterns=list(ALLOW_PATTERNS),
+                ignore_patterns=list(IGNORE_PATTERNS),
+                tqdm_class=_progress_bar(progress),
+            )
+        )
+    if not (path / "model.safetensors").is_file() and not (path / INDEX_NAME).is_file():
+        raise UnsafeWeightsError(
+            f"{repo_id} has no weights in safetensors, and pickled ones are never "
+            "loaded.",
+            hint="Convert them with the model's own tools, or choose another model.",
+        )
+    if not _is_complete(path):
+        raise DownloadFailedError(
+            f"The download of {repo_id} is incomplete.", hint="Run it again."
+        )
+    return path
+
+
+def _progress_bar(progress: ProgressCallback | None) -> type[Any]:
+    """Return a silent tqdm class that reports the bytes of the whole snapshot."""
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            # The bars for files and for the network are not the bytes on disk.
+            name = kwargs.pop("name", None)
+            self._counts_bytes = name == "huggingface_hub.snapshot_download"
+            super().__init__(*args, **{**kwargs, "disable": False, "file": _NOWHERE})
+            self._report()
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            """Draw nothing."""
+
+        def update(self, n: float | None = 1) -> bool | None:
+            """Count and report."""
+            drawn: bool | None = super().update(n)
+            self._report()
+            return drawn
+
+        def _report(self) -> None:
+            if progress is not None and self._counts_bytes:
+                fraction = min(1.0, self.n / self.total) if self.total else None
+                progress(LoadProgress("download", fraction))
+
+    return Bar
+
+
+class _Nowhere:
+    """A text stream that keeps nothing; stdout belongs to the protocol."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
+
+
+@contextlib.contextmanager
+def _named_errors(repo_id: str) -> Iterator[None]:
+    """Turn what the hub's package raises into our errors, in one sentence each."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise DownloadFailedError(
+            f"The hub gives {repo_id} only to those who accepted its licence.",
+            hint="Accept it on the model's page and run `hf auth login`.",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UnknownModelError(
+            f"The hub has no model {repo_id}, or it is private.",
+            hint="Check the name; for a private model run `hf auth login`.",
+        ) from error
+    except HFValidationError as error:
+        raise UnknownModelError(
+            f"{repo_id!r} is no name of a hub repository.",
+            hint="It should look like owner/name.",
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise DownloadFailedError(
+            f"{repo_id} cannot be fetched: HF_HUB_OFFLINE forbids it.",
+            hint="Unset HF_HUB_OFFLINE and run it again.",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise DownloadFailedError(
+            f"{repo_id} cannot be fetched: the hub does not answer.",
+            hint="Check the network connection and run it again.",
+        ) from error
+    except HfHubHTTPError as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            hint = "Accept its licence on the model's page and run `hf auth login`."
+        else:
+            hint = "Try again later."
+        raise DownloadFailedError(
+            f"The hub refused {repo_id} (status {status or 'unknown'}).", hint=hint
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DownloadFailedError(
+                f"{repo_id} does not fit on the disk of {hub_cache()}.",
+                hint="Free some space, or set HF_HOME to a directory elsewhere.",
+            ) from error
+        raise DownloadFailedError(
+            f"{repo_id} cannot be fetched ({_first_line(error)}).",
+            hint="Check the network connection and the cache directory.",
+        ) from error
+    except Exception as error:  # whatever the HTTP client underneath raises
+        raise DownloadFailedError(
+            f"The download of {repo_id} broke off ({_first_line(error)}).",
+            hint="Check the network connection and run it again.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return an error's first line, or its kind when it says nothing."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
