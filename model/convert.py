@@ -34,7 +34,7 @@ CONVERTER_VERSION = 1
 _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _SPARE_BYTES = 64 << 20  # tokenizer, configs, and room for the rest of the system
 _NUM_THREADS = 2
-_MAX_PENDING = 8  # pieces in flight: bounds the memory, 4 MiB of float32 each
+_MAX_PENDING = 16  # pieces in flight: bounds the memory
 _LOCK_POLL_SECONDS = 0.2
 
 
