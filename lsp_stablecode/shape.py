@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 __all__ = [
     "CLOSERS",
+    "TAB_WIDTH",
     "Shape",
     "Span",
     "Syntax",

@@ -1,0 +1,561 @@
+"""From what a model wrote to what is worth showing: pure functions on text.
+
+The document after accepting is ``prefix + text + suffix[replace_right:]``; the
+replaced part never spans a line end. Everything that was taken away has a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lsp_stablecode.shape import (
+    TAB_WIDTH,
+    Shape,
+    indent_width,
+    is_closers_only,
+    lex,
+    split_at_cursor,
+    syntax_of,
+    unify_line_ends,
+)
+from lsp_stablecode.stops import is_trivial, make_stop_rule, normal_line
+
+__all__ = ["Finished", "dedupe", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A suggestion, or the reason that there is none.
+
+    ``replace_right`` counts the code points right of the cursor that ``text`` brings
+    itself. ``removed`` names what was done to the text, in order. ``reason`` is
+    ``empty:<why>`` where ``text`` is empty, else empty.
+    """
+
+    text: str
+    replace_right: int = 0
+    removed: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def dedupe(finished: Sequence[Finished]) -> tuple[Finished, ...]:
+    """Return the distinct suggestions, first ones first, without the empty ones."""
+    seen: set[str] = set()
+    kept = []
+    for one in finished:
+        key = normal_line(one.text)
+        if key and key not in seen:
+            seen.add(key)
+            kept.append(one)
+    return tuple(kept)
+
+
+def finish(
+    text: str, prefix: str, suffix: str, shape: Shape, finish_reason: str
+) -> Finished:
+    """Return what to show of ``text``, generated between ``prefix`` and ``suffix``.
+
+    ``finish_reason`` is the candidate's own; ``length`` and ``cancelled`` mean that
+    the text stops somewhere, so its unfinished end is cut off.
+    """
+    return _Work(text, prefix, suffix, shape, finish_reason).finish()
+
+
+# Also half of one at the end, where the token limit struck inside it.
+_CONTROL_TOKEN = re.compile(
+    r"<[|｜][^\n<>|｜]{1,48}[|｜]>|<[|｜][A-Za-z][\w▁-]*[|｜]?$"
+    r"|<(?:fim|FIM|repo|file|jupyter|issue|commit|empty)[_-][A-Za-z_]+>"
+    r"|<fim_\w*$|<(?:EOT|PRE|SUF|MID|EOM|EOS|unk|eos|bos|pad|reponame|filename"
+    r"|gh_stars|endoftext)>|</s>$|\[(?:PREFIX|MIDDLE|SUFFIX)\]|[\x00\ufffd]"
+)
+
+_LEADING_BLANK_LINES = re.compile(r"(?:[ \t]*\n)+")
+# Scripts written without blanks between words have no word end to cut back to.
+_PARTIAL_WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff]+$")
+_JOINS_NEXT = " \t([{.=!-+*/&|~@<,:?%^\\$#"
+
+# What it means that the rule, or the user, stopped before there was anything.
+_NOTHING = {
+    "line": "line-complete",
+    "suffix": "already-there",
+    "dedent": "dedent",
+    "repetition": "repetition",
+    "cancelled": "cancelled",
+}
+
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+_BRACKET = re.compile(r"[()\[\]{}]")
+
+
+class _Closer(NamedTuple):
+    """A closer in the text whose opener stands before the text, or nowhere (-1)."""
+
+    position: int
+    character: str
+    opener: int
+
+
+class _Brackets(NamedTuple):
+    """How the text's brackets and quotes stand to the prefix's.
+
+    ``outside`` and ``inside`` are the openers still open after the text, by position
+    in prefix + text: those of the prefix and those of the text.
+    """
+
+    closers: tuple[_Closer, ...]
+    outside: tuple[tuple[int, str], ...]
+    inside: tuple[tuple[int, str], ...]
+    in_code: bool
+
+
+def _match_brackets(prefix: str, text: str, language_id: str) -> _Brackets:
+    whole = prefix + text
+    start = len(prefix)
+    stack: list[tuple[int, str]] = []
+    closers: list[_Closer] = []
+    in_code = True
+
+    def read_code(begin: int, end: int) -> None:
+        for match in _BRACKET.finditer(whole, begin, end):
+            character, position = match.group(), match.start()
+            if character in "([{":
+                stack.append((position, character))
+                continue
+            opener = -1
+            for depth in range(len(stack) - 1, -1, -1):
+                if stack[depth][1] == _PAIRS[character]:
+                    opener = stack[depth][0]
+                    del stack[depth:]
+                    break
+            if position >= start and opener < start:
+                closers.append(_Closer(position - start, character, opener))
+
+    position = 0
+    for span in lex(whole, language_id):
+        read_code(position, span.start)
+        position = span.end
+        if span.start < start < span.end or (
+            span.end == start and not span.closed and span.end == len(whole)
+        ):
+            in_code = False
+        if span.kind != "string":
+            continue
+        if not span.closed and span.end == len(whole):
+            stack.append((span.start, whole[span.start : span.start + 1]))
+        elif span.closed and span.start < start < span.end:
+            begin = span.end - span.close_length
+            closers.extend(
+                _Closer(place - start, whole[place], span.start)
+                for place in range(max(begin, start), span.end)
+            )
+    read_code(position, len(whole))
+    return _Brackets(
+        closers=tuple(closers),
+        outside=tuple(one for one in stack if one[0] < start),
+        inside=tuple(one for one in stack if one[0] >= start),
+        in_code=in_code,
+    )
+
+
+class _Work:
+    """One text on its way through the steps."""
+
+    def __init__(
+        self, text: str, prefix: str, suffix: str, shape: Shape, finish_reason: str
+    ) -> None:
+        self.text = text
+        self.shape = shape
+        self.finish_reason = finish_reason
+        self.prefix = unify_line_ends(prefix)
+        self.line_end = _line_end(prefix, suffix)
+        self.before, self.right = split_at_cursor(prefix, suffix)
+        rest = unify_line_ends(suffix[len(self.right) :])
+        self.below = [line for line in rest.split("\n")[1:] if line.strip()][:40]
+        self.original = (prefix, suffix)
+        self.replace_right = 0
+        self.removed: list[str] = []
+        self.brackets: dict[str, _Brackets] = {}
+        self.is_joined = False
+        self.ended_line = False
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing but blanks stands left of the cursor on its line."""
+        return not self.before.strip()
+
+    @property
+    def has_text_right(self) -> bool:
+        return bool(self.right.strip()) and not is_closers_only(self.right)
+
+    def finish(self) -> Finished:
+        if not self.text.strip():
+            return self._empty(_NOTHING.get(self.finish_reason, "blank"))
+        self._cut_control_tokens()
+        self.text = unify_line_ends(self.text)
+        self._cut_unfinished_end()
+        self._stop_late()
+        self.ended_line = self._ends_with_line_end()
+        self._tidy_beginning()
+        self._strip_line_ends()
+        if not self.right.strip():
+            self._cut_lines_below()
+            self._drop_closers_below()
+        elif self.has_text_right:
+            self._cut_overlap()
+        self._join_right()
+        return self._verdict()
+
+    def _set(self, text: str, name: str) -> None:
+        if text != self.text:
+            self.text = text
+            if name not in self.removed:
+                self.removed.append(name)
+
+    # What the generation left at the ends ------------------------------------------
+
+    def _cut_control_tokens(self) -> None:
+        match = _CONTROL_TOKEN.search(self.text)
+        if match:
+            self._set(self.text[: match.start()], "control-token")
+
+    def _cut_unfinished_end(self) -> None:
+        if self.finish_reason not in ("length", "cancelled"):
+            return
+        head, newline, tail = self.text.rpartition("\n")
+        if not tail.strip():
+            return
+        if newline and head.strip():
+            self._set(head + "\n", "cut-partial-line")
+        else:
+            bare = _PARTIAL_WORD.sub("", self.text)
+            # also where the last word happens to be whole, so that it is on record
+            self.text = bare.rstrip()
+            self.removed.append("cut-partial-word")
+
+    def _stop_late(self) -> None:
+        """Let the rule see the last line whole, as the model has ended it."""
+        if self.finish_reason != "eos" or self.has_text_right:
+            return
+        if not self.text.strip():
+            return
+        prefix, suffix = self.original
+        cut = make_stop_rule(self.shape, prefix, suffix)(self.text + "\n")
+        if cut is not None and self.text[cut.end :].strip():
+            self._set(self.text[: cut.end], cut.reason)
+
+    def _ends_with_line_end(self) -> bool:
+        tail = self.text[len(self.text.rstrip()) :]
+        return "\n" in tail or self.finish_reason not in ("eos", "length", "cancelled")
+
+    # The beginning -----------------------------------------------------------------
+
+    def _tidy_beginning(self) -> None:
+        match = _LEADING_BLANK_LINES.match(self.text)
+        if not self.is_blank:
+            if match and self.shape.kind == "line":
+                self._set("", "line-complete")
+            elif match:
+                self._set("\n" + self.text[match.end() :], "leading-blank-lines")
+            elif self.before[-1] in " \t" and self.text[:1] in (" ", "\t"):
+                self._set(self.text.lstrip(" \t"), "leading-blanks")
+            return
+        if match:
+            rest = self.text[match.end() :]
+            self._set(self._without_typed(rest), "leading-blank-lines")
+        elif self.before and self.text[:1] in (" ", "\t"):
+            self._undouble_indentation()
+
+    def _without_typed(self, text: str) -> str:
+        """Return ``text``, whose first line starts at column 0, less what is typed."""
+        if text.startswith(self.before):
+            return text[len(self.before) :]
+        typed, content = indent_width(self.before), text.lstrip(" \t")
+        deeper = max(0, indent_width(text) - typed)
+        if "\t" in self.before:
+            return "\t" * (deeper // TAB_WIDTH) + content
+        return " " * deeper + content
+
+    def _undouble_indentation(self) -> None:
+        typed, lead = indent_width(self.before), indent_width(self.text)
+        if not self.shape.indent_fixed:
+            # the rest of an indentation begun, or all of it once more
+            if lead > typed:
+                self._set(self._without_typed(self.text), "leading-indentation")
+            return
+        first, newline, rest = self.text.lstrip(" \t").partition("\n")
+        columns = [indent_width(line) for line in rest.split("\n") if line.strip()]
+        opens = first.rstrip().endswith((":", "{", "(", "["))
+        if columns and (
+            min(columns) > typed + lead if opens else min(columns) == typed + lead
+        ):
+            width = len(self.text) - len(self.text.lstrip(" \t"))
+            rest = "\n".join(
+                line[width:] if not line[:width].strip() else line
+                for line in rest.split("\n")
+            )
+        self._set(first + newline + rest, "leading-indentation")
+
+    def _strip_line_ends(self) -> None:
+        """Take the blanks off all lines but the last, and blank lines off the end."""
+        lines = self.text.split("\n")
+        while len(lines) > 1 and not lines[-1].strip():
+            lines.pop()
+            lines[-1] = lines[-1].rstrip()
+        stripped = [line.rstrip() for line in lines[:-1]]
+        self._set("\n".join([*stripped, lines[-1]]), "trailing-blanks")
+
+    # What stands below the cursor's line -------------------------------------------
+
+    def _cut_lines_below(self) -> None:
+        """Cut lines off the end that the suffix already has as its next ones."""
+        lines = self.text.split("\n")
+        first = 0 if self.is_blank else 1
+        spots = [i for i in range(first, len(lines)) if lines[i].strip()]
+        for num in range(min(len(spots), len(self.below)), 0, -1):
+            tail = [self._indented(lines, i) for i in spots[-num:]]
+            if all(map(self._is_same_line, tail, self.below)) and self._may_cut(
+                tail, lines, spots[-num]
+            ):
+                self._set("\n".join(lines[: spots[-num]]).rstrip(), "suffix-lines")
+                return
+
+    def _indented(self, lines: list[str], index: int) -> str:
+        return self.before + lines[0] if index == 0 else lines[index]
+
+    def _is_same_line(self, ours: str, theirs: str) -> bool:
+        if normal_line(ours) != normal_line(theirs):
+            return False
+        is_layout = syntax_of(self.shape.language_id).layout
+        return indent_width(ours) == indent_width(theirs) or (
+            not is_layout and not is_trivial(ours)
+        )
+
+    def _may_cut(self, tail: list[str], lines: list[str], index: int) -> bool:
+        if not all(map(is_trivial, tail)):
+            return True
+        if not is_closers_only(tail[0]):
+            return len(tail) > 1
+        start = sum(len(line) + 1 for line in lines[:index])
+        brackets = self._brackets()
+        return any(c.position >= start for c in brackets.closers)
+
+    def _drop_closers_below(self) -> None:
+        """Drop closers off the end that the next line holds for the same opener."""
+        while self.text and self.below:
+            bare = self.text.rstrip()
+            following = self.below[0].strip()
+            closers = self._brackets().closers
+            if not closers or closers[-1].position != len(bare) - 1:
+                return
+            last = closers[-1]
+            if following[0] != last.character or last.opener < 0:
+                return
+            if last.opener >= len(self.prefix) - len(self.before):
+                return
+            if not self._is_for(last.opener, indent_width(self.below[0])):
+                return
+            self._set(bare[:-1].rstrip(), "duplicate-closer")
+
+    def _is_for(self, opener: int, column: int) -> bool:
+        """Return whether a closer at ``column`` is the one of the prefix's opener."""
+        start = self.prefix.rfind("\n", 0, opener) + 1
+        if indent_width(self.prefix[start:]) != column:
+            return False
+        others = self._brackets().outside
+        # two openers on one line: the text's closer and the suffix's are one each
+        return not (others and others[-1][0] >= start)
+
+    def _brackets(self, text: str | None = None) -> _Brackets:
+        text = self.text if text is None else text
+        if text not in self.brackets:
+            language_id = self.shape.language_id
+            self.brackets[text] = _match_brackets(self.prefix, text, language_id)
+        return self.brackets[text]
+
+    # What stands right of the cursor -----------------------------------------------
+
+    def _cut_overlap(self) -> None:
+        """Cut off what repeats the beginning of the text right of the cursor."""
+        right = "".join(self.right.split())
+        head, newline, line = self.text.rpartition("\n")
+        places = [i for i, c in enumerate(line) if not c.isspace()]
+        bare = "".join(line[i] for i in places)
+        offset = len(head) + len(newline)
+        for length in range(min(len(bare), len(right)), 0, -1):
+            if not bare.endswith(right[:length]):
+                continue
+            start = offset + places[-length]
+            is_token = self._is_token_start(start) and self._ends_token(length, right)
+            if is_token and self._cut_at_right(start):
+                return
+        found = bare.find(right) if len(right) >= 3 else -1
+        if found >= 0 and self._is_token_start(offset + places[found]):
+            self._cut_at_right(offset + places[found])
+
+    def _is_token_start(self, index: int) -> bool:
+        left = (self.prefix[-1:] + self.text)[index : index + 1]
+        return not (_is_word(left) and _is_word(self.text[index]))
+
+    def _ends_token(self, length: int, right: str) -> bool:
+        if length >= len(right):
+            return True
+        return not (_is_word(right[length - 1]) and _is_word(right[length]))
+
+    def _cut_at_right(self, start: int) -> bool:
+        kept = self.text[:start]
+        if len(self._brackets(kept).inside) > len(self._brackets().inside):
+            return False  # the closer repeated is one of the text's own
+        if self.right[:1].isspace():
+            kept = kept.rstrip(" \t")
+        self._set(kept, "suffix-overlap")
+        self.is_joined = True
+        return True
+
+    def _join_right(self) -> None:
+        """Settle how the text's end meets the rest of the line."""
+        if self.text.strip() and self._is_line_above():
+            self._set(self.text.rstrip(), "trailing-blanks")
+            return
+        if self.right.strip() and not self.is_joined:
+            self.replace_right = self._covered()
+            if not self.replace_right:
+                self._drop_closers_right()
+        rest = self.right[self.replace_right :]
+        if not rest.strip() or rest[0].isspace() or is_closers_only(rest):
+            self._set(self.text.rstrip(), "trailing-blanks")
+        if self.text.startswith("\n") and rest[:1] in _PAIRS and rest[:1]:
+            column = len(self.before) - len(self.before.lstrip())
+            self.text += "\n" + self.before[:column]
+
+    def _is_line_above(self) -> bool:
+        """Return whether the text is a line of its own above what stands right."""
+        if not self.is_blank or not self.has_text_right or self.is_joined:
+            return False
+        if self.ended_line or self.finish_reason != "eos":
+            return True
+        return self.text[-1] not in _JOINS_NEXT and not self._brackets().inside
+
+    def _covered(self) -> int:
+        """Return how much of the closers right of the cursor the text brings."""
+        brackets = self._brackets()
+        bare = self.text.rstrip()
+        if not brackets.in_code and not brackets.closers:
+            return _textual_overlap(bare, self.right)
+        queue = [closer.character for closer in brackets.closers]
+        opened = [character for _, character in brackets.inside]
+        terminators = bare[len(bare.rstrip(";,:")) :]
+        covered = 0
+        for index, character in enumerate(self.right):
+            if character.isspace():
+                continue
+            if character in ";,:":
+                if queue or not terminators.startswith(character):
+                    break
+                terminators = terminators[1:]
+            elif opened and opened[-1] == _PAIRS.get(character, character):
+                break  # it closes what the text opens
+            elif queue and queue[0] == character:
+                queue.pop(0)
+            else:
+                break
+            covered = index + 1
+        return covered
+
+    def _drop_closers_right(self) -> None:
+        """Drop closers off the end that the rest of the line holds already."""
+        while True:
+            bare = self.text.rstrip()
+            brackets = self._brackets()
+            closers = brackets.closers
+            if not closers or closers[-1].position != len(bare) - 1:
+                return
+            kind = closers[-1].character
+            if kind not in _PAIRS:
+                return
+            held = _leading_unopened(self.right, kind)
+            opened = 0
+            for _, character in reversed(self._brackets("").outside):
+                if character != _PAIRS[kind]:
+                    break
+                opened += 1
+            used = sum(closer.character == kind for closer in closers)
+            if not held or used + held <= opened:
+                return
+            self._set(bare[:-1].rstrip(), "duplicate-closer")
+
+    # The verdict -------------------------------------------------------------------
+
+    def _verdict(self) -> Finished:
+        if not self.text.strip():
+            name = self.removed[-1] if self.removed else "blank"
+            is_there = name in ("suffix-lines", "suffix-overlap", "suffix")
+            return self._empty("already-there" if is_there else name)
+        if self.text == self.right[: self.replace_right]:
+            return self._empty("already-there")
+        if self._repeats_above():
+            return self._empty("repeats-line-above")
+        if self._is_line_above():
+            self.text += "\n" + self.before
+        return Finished(
+            self.text.replace("\n", self.line_end),
+            self.replace_right,
+            tuple(self.removed),
+        )
+
+    def _repeats_above(self) -> bool:
+        above = [line for line in self.prefix.split("\n")[:-1] if line.strip()]
+        lines = (self.before + self.text).split("\n")
+        ours = [line for line in lines if line.strip()]
+        if not self.is_blank and (len(ours) > 1 or self.right.strip()):
+            return False
+        if len(ours) > len(above):
+            return False
+        tail = above[len(above) - len(ours) :]
+        is_same = all(
+            normal_line(a) == normal_line(b) and indent_width(a) == indent_width(b)
+            for a, b in zip(ours, tail, strict=True)
+        )
+        longest = max((normal_line(line) for line in ours), key=len)
+        return is_same and len(longest) >= 8 and not is_trivial(longest)
+
+    def _empty(self, why: str) -> Finished:
+        return Finished("", 0, tuple(self.removed), f"empty:{why}")
+
+
+def _line_end(prefix: str, suffix: str) -> str:
+    """Return the line end that the document uses nearest to the cursor."""
+    ends = re.findall(r"\r\n|\n|\r", prefix[-4000:]) or re.findall(
+        r"\r\n|\n|\r", suffix[:4000]
+    )
+    return ends[-1] if ends else "\n"
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _textual_overlap(text: str, right: str) -> int:
+    for length in range(min(len(text), len(right.rstrip())), 0, -1):
+        if text.endswith(right[:length]) and right[:length].strip():
+            return length
+    return 0
+
+
+def _leading_unopened(right: str, kind: str) -> int:
+    """Return how many closers of ``kind`` ``right`` has before any of another kind."""
+    stack: list[str] = []
+    num = 0
+    for character in right:
+        if character in "([{":
+            stack.append(character)
+        elif character in _PAIRS:
+            if stack and stack[-1] == _PAIRS[character]:
+                stack.pop()
+            elif character == kind:
+                num += 1
+            else:
+                break
+    return num
