@@ -1,0 +1,414 @@
+r"""The text of open documents, and the only code that converts positions.
+
+A *line* is numbered from 0 and ends at ``\n``, ``\r\n`` or ``\r``, nothing else
+(LSP 3.18, "Text Documents"). A *character* counts code units of the negotiated
+encoding from the line's start; a *column* and an *offset* count code points, as
+Python does, from the start of the line and of the text.
+
+What an editor sends is never refused: a position outside the text moves to the
+nearest one inside, and one within a character moves to that character's start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import unquote
+
+from lsp_stablecode.errors import (
+    DocumentDecodeError,
+    DocumentNotFoundError,
+    DocumentNotOpenError,
+)
+
+Position: TypeAlias = tuple[int, int]
+"""``(line, character)``, as on the wire."""
+
+Range: TypeAlias = tuple[Position, Position]
+"""``(start, end)``, the end exclusive."""
+
+Change: TypeAlias = tuple[Range | None, str]
+"""The range to replace (``None``: the whole document) and its new text."""
+
+DocumentItem: TypeAlias = tuple[str, str, int | None, str]
+"""``(uri, language_id, version, text)`` of a document or a cell, as it is opened."""
+
+
+class PositionEncoding(StrEnum):
+    """The code units that a position's ``character`` counts."""
+
+    UTF8 = "utf-8"
+    UTF16 = "utf-16"
+    UTF32 = "utf-32"
+
+
+_CODECS = {
+    PositionEncoding.UTF8: ("utf-8", 1),
+    PositionEncoding.UTF16: ("utf-16-le", 2),
+    PositionEncoding.UTF32: ("utf-32-le", 4),
+}
+_ENDED_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
+_FILE_URI = re.compile(r"file:(?://([^/?#]*))?+(/[^?#]*)", re.IGNORECASE)
+
+
+def num_units(text: str, encoding: PositionEncoding) -> int:
+    """Count the code units of ``text``; lone surrogates count 3, 1 and 1."""
+    if encoding is PositionEncoding.UTF32 or text.isascii():
+        return len(text)
+    codec, unit_bytes = _CODECS[encoding]
+    return len(text.encode(codec, "surrogatepass")) // unit_bytes
+
+
+def split_lines(text: str) -> list[str]:
+    """Split into lines that keep their ends; only the last one has no end.
+
+    ``str.splitlines`` would also split at form feeds, U+0085, U+2028 and more, and
+    every position after one of those would be wrong.
+    """
+    end = max(text.rfind("\n"), text.rfind("\r")) + 1
+    # Searched further, the unended line would be read again from each character.
+    lines: list[str] = _ENDED_LINE.findall(text, 0, end)
+    return [*lines, text[end:]]
+
+
+class Document:
+    """One text that an editor has open, edited in place.
+
+    An edit costs the lines it touches, not the document: ``text`` and the lines'
+    offsets are made when they are asked for and kept until the next edit.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        language_id: str,
+        version: int | None,
+        text: str,
+        encoding: PositionEncoding = PositionEncoding.UTF16,
+    ) -> None:
+        self.uri = uri
+        self.language_id = language_id
+        self.version = version
+        self.encoding = encoding
+        self._text: str | None
+        self._line_offsets: list[int] | None
+        self.replace_all(text)
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        if self._text is None:
+            self._text = "".join(self._lines)
+        return self._text
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The lines with their ends; read it, do not keep or change it."""
+        return self._lines
+
+    @property
+    def num_lines(self) -> int:
+        """One more than there are line ends, so never 0."""
+        return len(self._lines)
+
+    def line_text(self, line: int) -> str:
+        """Return a line without its end; empty if the document has no such line."""
+        return self._lines[line].rstrip("\r\n") if 0 <= line < self.num_lines else ""
+
+    def replace_all(self, text: str) -> None:
+        """Set the whole text."""
+        self._lines = split_lines(text)
+        self._text = text
+        self._line_offsets = None
+
+    def apply_change(self, range_: Range | None, text: str) -> None:
+        """Put ``text`` in the place of a range, or of everything if it is ``None``."""
+        if range_ is None:
+            self.replace_all(text)
+            return
+        start, end = sorted(self.locate(*position) for position in range_)
+        (first, column), (last, end_column) = start, end
+        lines = self._lines
+        edited = lines[first][:column] + text + lines[last][end_column:]
+        if first > 0 and lines[first - 1].endswith("\r"):
+            # If the edited text starts with "\n", the two are one line end now.
+            first -= 1
+            edited = lines[first] + edited
+        # The last line keeps its own end, or is the end of the text: an edit cannot
+        # change how the lines after it are split. Only a text's last line has no
+        # end, so the empty rest after an ended line is left out elsewhere.
+        replacement = split_lines(edited)
+        if last + 1 < len(lines):
+            replacement.pop()
+        lines[first : last + 1] = replacement
+        self._text = None
+        self._line_offsets = None
+
+    def locate(self, line: int, character: int) -> tuple[int, int]:
+        """Turn a wire position into (line, column in code points) inside the text."""
+        if line >= self.num_lines:
+            return self.num_lines - 1, len(self._lines[-1])
+        line, character = max(line, 0), max(character, 0)
+        text = self.line_text(line)
+        # No character is less than one unit, so there is no need to look further.
+        most = min(character, len(text))
+        if self.encoding is PositionEncoding.UTF32 or text.isascii():
+            return line, most
+
+        def units_before(column: int) -> int:
+            return num_units(text[:column], self.encoding)
+
+        return line, bisect_right(range(most + 1), character, key=units_before) - 1
+
+    def character_at(self, line: int, column: int) -> int:
+        """Turn a column in code points into the wire's ``character``."""
+        return num_units(self.line_text(line)[: max(column, 0)], self.encoding)
+
+    def offset_at(self, line: int, character: int) -> int:
+        """Turn a wire position into an offset in code points."""
+        line, column = self.locate(line, character)
+        return self._offsets()[line] + column
+
+    def position_at(self, offset: int) -> Position:
+        r"""Turn an offset in code points into a wire position.
+
+        An offset within ``\r\n`` gives the position before it.
+        """
+        offset = max(offset, 0)
+        line = bisect_right(self._offsets(), offset) - 1
+        return line, self.character_at(line, offset - self._offsets()[line])
+
+    def prefix_window(
+        self, line: int, character: int, max_lines: int
+    ) -> tuple[str, int]:
+        """Text before a position: the part of its line and the lines above.
+
+        Returns the text and the number of its first line. ``max_lines`` counts the
+        position's own line, which is always there.
+        """
+        line, column = self.locate(line, character)
+        start = max(0, line + 1 - max(max_lines, 1))
+        above = self._lines[start:line]
+        return "".join(above) + self._lines[line][:column], start
+
+    def suffix_window(self, line: int, character: int, max_lines: int) -> str:
+        """Text after a position: the rest of its line and the lines below.
+
+        ``max_lines`` counts the position's own line, which is always there.
+        """
+        line, column = self.locate(line, character)
+        below = self._lines[line + 1 : line + max(max_lines, 1)]
+        return self._lines[line][column:] + "".join(below)
+
+    def split_at(self, line: int, character: int) -> tuple[str, str]:
+        """Split the whole text at a position."""
+        prefix, _ = self.prefix_window(line, character, self.num_lines)
+        return prefix, self.suffix_window(line, character, self.num_lines)
+
+    def _offsets(self) -> list[int]:
+        """Offset of each line's start, in code points."""
+        if self._line_offsets is None:
+            lengths = map(len, self._lines[:-1])
+            self._line_offsets = list(accumulate(lengths, initial=0))
+        return self._line_offsets
+
+
+@dataclass
+class Notebook:
+    """An open notebook: its cells, in order, are documents of the store."""
+
+    uri: str
+    notebook_type: str
+    cell_uris: list[str]
+
+
+class DocumentStore:
+    """The open documents and notebooks, found by any spelling of their URI.
+
+    Iterating gives the documents, cells included, the most recently opened, changed
+    or asked for first.
+    """
+
+    def __init__(self, encoding: PositionEncoding = PositionEncoding.UTF16) -> None:
+        self.encoding = encoding
+        self._documents: dict[str, Document] = {}
+        self._notebooks: dict[str, Notebook] = {}
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __contains__(self, uri: str) -> bool:
+        return uri_key(uri) in self._documents
+
+    def __iter__(self) -> Iterator[Document]:
+        # A copy, since whoever iterates may well ``get``, which changes the order.
+        return reversed(list(self._documents.values()))
+
+    def open(
+        self, uri: str, language_id: str, version: int | None, text: str
+    ) -> Document:
+        """Take in a document; one that is open already is replaced."""
+        self.close(uri)
+        document = Document(uri, language_id, version, text, self.encoding)
+        self._documents[uri_key(uri)] = document
+        return document
+
+    def get(self, uri: str) -> Document:
+        """Return an open document, which becomes the most recently used.
+
+        Raises ``DocumentNotOpenError``.
+        """
+        key = uri_key(uri)
+        document = self._documents.pop(key, None)
+        if document is None:
+            raise _not_open(uri)
+        self._documents[key] = document
+        return document
+
+    def change(
+        self, uri: str, version: int | None, changes: Iterable[Change]
+    ) -> Document:
+        """Apply changes in their order; any ``version`` is accepted and recorded.
+
+        Raises ``DocumentNotOpenError``.
+        """
+        document = self.get(uri)
+        for range_, text in changes:
+            document.apply_change(range_, text)
+        document.version = version
+        return document
+
+    def close(self, uri: str) -> None:
+        """Forget a document; one that is not open is no error."""
+        self._documents.pop(uri_key(uri), None)
+
+    def open_notebook(
+        self, uri: str, notebook_type: str, cells: Iterable[DocumentItem]
+    ) -> Notebook:
+        """Take in a notebook and its cells, in order."""
+        self.close_notebook(uri)
+        cell_uris = [self.open(*cell).uri for cell in cells]
+        notebook = Notebook(uri, notebook_type, cell_uris)
+        self._notebooks[uri_key(uri)] = notebook
+        return notebook
+
+    def change_cells(
+        self,
+        uri: str,
+        start: int,
+        delete_count: int,
+        cell_uris: Sequence[str] = (),
+        *,
+        opened: Iterable[DocumentItem] = (),
+        closed: Iterable[str] = (),
+    ) -> None:
+        """Replace ``delete_count`` cells from ``start`` by ``cell_uris``.
+
+        As in LSP's ``NotebookDocumentCellChangeStructure``, a cell that only moves is
+        neither in ``opened`` nor in ``closed``. Raises ``DocumentNotOpenError``.
+        """
+        notebook = self._notebooks.get(uri_key(uri))
+        if notebook is None:
+            raise _not_open(uri)
+        start = max(start, 0)
+        notebook.cell_uris[start : start + max(delete_count, 0)] = cell_uris
+        for cell_uri in closed:
+            self.close(cell_uri)
+        for cell in opened:
+            self.open(*cell)
+
+    def close_notebook(self, uri: str) -> None:
+        """Forget a notebook and its cells; one that is not open is no error."""
+        notebook = self._notebooks.pop(uri_key(uri), None)
+        for cell_uri in notebook.cell_uris if notebook else ():
+            self.close(cell_uri)
+
+    def notebook_of(self, cell_uri: str) -> Notebook | None:
+        """Return the notebook that a document is a cell of."""
+        key = uri_key(cell_uri)
+        for notebook in self._notebooks.values():
+            if key in map(uri_key, notebook.cell_uris):
+                return notebook
+        return None
+
+    def notebook_context(self, cell_uri: str) -> tuple[list[str], list[str]]:
+        """Texts of the cells before and after a cell, in the notebook's order.
+
+        Only cells in the cell's own language: prose and, say, SQL would end up in
+        the middle of the program. A document that is no cell has no such context.
+        Raises ``DocumentNotOpenError``.
+        """
+        document = self.get(cell_uri)
+        notebook = self.notebook_of(cell_uri)
+        if notebook is None:
+            return [], []
+        keys = [uri_key(uri) for uri in notebook.cell_uris]
+        index = keys.index(uri_key(cell_uri))
+
+        def texts(keys: list[str]) -> list[str]:
+            cells = [self._documents[key] for key in keys if key in self._documents]
+            return [c.text for c in cells if c.language_id == document.language_id]
+
+        return texts(keys[:index]), texts(keys[index + 1 :])
+
+
+def uri_key(uri: str) -> str:
+    """Make one key of a URI's spellings: VS Code sends ``c%3A`` here, ``c:`` there."""
+    return unquote(uri, errors="surrogateescape")
+
+
+def path_of(uri: str, *, windows: bool = os.name == "nt") -> Path | None:
+    """Path of a ``file:`` URI (RFC 8089); ``None`` for any other URI.
+
+    ``windows`` says whether ``/c:/dir`` starts with a drive or is a plain path.
+    """
+    match = _FILE_URI.match(uri)
+    if match is None:
+        return None
+    host = unquote(match[1] or "")
+    path = unquote(match[2], errors="surrogateescape")
+    if host and host.lower() != "localhost":
+        return Path(f"//{host}{path}")
+    if windows and re.match(r"/[A-Za-z]:", path):
+        path = path[1:]
+    return Path(path)
+
+
+def read_document(
+    path: Path,
+    language_id: str = "",
+    encoding: PositionEncoding = PositionEncoding.UTF32,
+) -> Document:
+    """Read a UTF-8 file; a byte order mark is dropped, as editors do not count it.
+
+    Raises ``DocumentNotFoundError`` and ``DocumentDecodeError``.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentDecodeError(
+            f"{path} is not UTF-8: see byte {error.start}.", hint="Save it as UTF-8."
+        ) from error
+    except (OSError, ValueError) as error:
+        if path.is_dir():
+            raise DocumentNotFoundError(
+                f"{path} is a directory.", hint="Name a file in it."
+            ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise DocumentNotFoundError(
+            f"{path} cannot be read: {reason}.", hint="Check the path and its rights."
+        ) from error
+    return Document(path.absolute().as_uri(), language_id, None, text, encoding)
+
+
+def _not_open(uri: str) -> DocumentNotOpenError:
+    return DocumentNotOpenError(
+        f"{uri} is not open.", hint="Close it in the editor and open it again."
+    )
