@@ -86,6 +86,7 @@ _NOTHING = {
     "cancelled": "cancelled",
 }
 
+_TERMINATORS = ";,:"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _BRACKET = re.compile(r"[()\[\]{}]")
 
@@ -259,6 +260,8 @@ class _Work:
                 self._set("", "line-complete")
             elif match:
                 self._set("\n" + self.text[match.end() :], "leading-blank-lines")
+            elif self.shape.reason == "string":
+                return  # blanks are content there
             elif self.before[-1] in " \t" and self.text[:1] in (" ", "\t"):
                 self._set(self.text.lstrip(" \t"), "leading-blanks")
             return
@@ -444,25 +447,38 @@ class _Work:
         bare = self.text.rstrip()
         if not brackets.in_code and not brackets.closers:
             return _textual_overlap(bare, self.right)
-        queue = [closer.character for closer in brackets.closers]
+        queue = self._closing_marks(bare, brackets)
         opened = [character for _, character in brackets.inside]
-        terminators = bare[len(bare.rstrip(";,:")) :]
         covered = 0
         for index, character in enumerate(self.right):
             if character.isspace():
                 continue
-            if character in ";,:":
-                if queue or not terminators.startswith(character):
-                    break
-                terminators = terminators[1:]
-            elif opened and opened[-1] == _PAIRS.get(character, character):
+            if opened and opened[-1] == _PAIRS.get(character, character):
                 break  # it closes what the text opens
-            elif queue and queue[0] == character:
-                queue.pop(0)
-            else:
+            if character not in _TERMINATORS:
+                while queue and queue[0] in _TERMINATORS:
+                    queue.pop(0)
+            if not queue or queue[0] != character:
                 break
+            queue.pop(0)
             covered = index + 1
         return covered
+
+    @staticmethod
+    def _closing_marks(text: str, brackets: _Brackets) -> list[str]:
+        """Return the closers of what the prefix opened, and the marks after them."""
+        closers = {closer.position for closer in brackets.closers}
+        tail = len(text.rstrip(_TERMINATORS))
+        marks = []
+        follows = False
+        for position, character in enumerate(text):
+            is_mark = character in _TERMINATORS and (follows or position >= tail)
+            if position in closers or is_mark:
+                marks.append(character)
+                follows = True
+            elif not character.isspace():
+                follows = False
+        return marks
 
     def _drop_closers_right(self) -> None:
         """Drop closers off the end that the rest of the line holds already."""

@@ -1,0 +1,7 @@
+"""``python -m lsp_stablecode``."""
+
+import sys
+
+from lsp_stablecode.cli import main
+
+sys.exit(main())

@@ -1,0 +1,257 @@
+"""The command line: parse, dispatch, and turn errors into a sentence and a code.
+
+Exit codes: 0 done, 1 a named error (its sentence on standard error), 2 wrong usage,
+130 interrupted. Each subcommand's module is imported only when it runs, so that
+``serve`` answers ``initialize`` quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lsp_stablecode import __version__
+from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.settings import Settings, parse_settings
+from model import StablecodeError
+
+_LOG_LEVELS = ("error", "warning", "info", "debug")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    run = getattr(options, "run", None)
+    if run is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        settings = settings_from(options)
+        configure_logging(settings.log_level)
+        return int(run(options, settings))
+    except StablecodeError as error:
+        print(f"lsp-stablecode: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lsp-stablecode: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has gone; that is no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="lsp-stablecode",
+        description="Code completion from a local model, as a language server.",
+        epilog="Run `lsp-stablecode doctor` when something does not work.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"lsp-stablecode {__version__}"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    common = _common_options()
+
+    serve = commands.add_parser(
+        "serve",
+        parents=[common],
+        help="run the language server (standard input and output)",
+        description="Run the language server. Editors start it; standard output "
+        "carries the protocol and nothing else, the log goes to standard error. "
+        "Settings sent by the editor override the options given here.",
+    )
+    serve.add_argument(
+        "--tcp",
+        metavar="HOST:PORT",
+        help="listen there for one editor instead of using standard input",
+    )
+    serve.set_defaults(run=_lazy("serve"))
+
+    complete = commands.add_parser(
+        "complete",
+        parents=[common],
+        help="complete a file at a position",
+        description="Complete a file at a position, as an editor would ask for it, "
+        "and print the text to insert.",
+    )
+    complete.add_argument(
+        "place", metavar="PATH:LINE:COLUMN", help="line and column count from 1"
+    )
+    complete.add_argument(
+        "--json", action="store_true", help="print one JSON object with everything"
+    )
+    complete.add_argument(
+        "--explain",
+        action="store_true",
+        help="say what the prompt held, why the text ends where it does, what it cost",
+    )
+    complete.set_defaults(run=_lazy("complete"))
+
+    models = commands.add_parser(
+        "models",
+        help="list, fetch, find and verify models",
+        description="List, fetch, find and verify models. NAME is a catalogue name, "
+        "a directory, a GGUF file or a Hugging Face repository (owner/name).",
+    )
+    actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="known models, and which are here")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    for action, text in (
+        ("pull", "download a model's weights (its licence is shown by `list`)"),
+        ("path", "print where a model's weights are"),
+        ("verify", "check a model's files"),
+    ):
+        actions.add_parser(action, help=text).add_argument("name", metavar="NAME")
+    for action, sub in actions.choices.items():
+        _add_log_options(sub)
+        sub.set_defaults(run=_lazy("models"), action=action)
+
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help="check this installation and say what to do about what is missing",
+        description="Print versions, devices, memory and models, complete one line, "
+        "and say what to do about what is missing.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=_lazy("doctor"))
+
+    demo = commands.add_parser(
+        "demo",
+        parents=[common],
+        help="watch the server complete a real file",
+        description="Start the language server, type into a file as an editor does, "
+        "and show what it suggests and how long that takes.",
+    )
+    demo.add_argument("--picture", metavar="FILE.svg", help="also save as a picture")
+    demo.set_defaults(run=_lazy("demo"))
+
+    evaluate = commands.add_parser(
+        "eval",
+        help="measure the quality of completions",
+        description="Measure the quality of completions.",
+    )
+    kinds = evaluate.add_subparsers(title="evaluations", metavar="KIND", required=True)
+    infilling = kinds.add_parser(
+        "infilling",
+        parents=[common],
+        help="HumanEval infilling, single lines: the server and the raw model",
+        description="HumanEval infilling (Bavarian et al. 2022), single-line: mask "
+        "each non-blank line of each canonical solution, ask for it through the "
+        "server over stdio and from the raw model, and compare: exact match, and "
+        "pass@1 by running the program.",
+    )
+    infilling.add_argument(
+        "--every", type=_positive, default=1, metavar="N", help="every Nth task only"
+    )
+    infilling.add_argument(
+        "--order", choices=("auto", "psm", "spm"), default="auto", help="prompt order"
+    )
+    infilling.add_argument(
+        "--path",
+        choices=("server", "raw", "both"),
+        default="both",
+        help="ask the server, the raw model, or both (default)",
+    )
+    infilling.add_argument(
+        "--json", metavar="FILE", help="write all tasks and figures to FILE"
+    )
+    infilling.set_defaults(run=_lazy("infilling"))
+    return parser
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """Return the settings that the common options ask for.
+
+    Raises ``SettingsError``.
+    """
+    given = {
+        key: value
+        for key, name in (
+            ("model", "model"),
+            ("device", "device"),
+            ("dtype", "dtype"),
+            ("contextTokens", "context_tokens"),
+            ("logLevel", "log_level"),
+        )
+        if (value := getattr(options, name, None)) is not None
+    }
+    settings, problems = parse_settings(given)
+    if problems:
+        raise SettingsError(problems[0].message, hint="See --help.")
+    return settings
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error; standard output belongs to the protocol."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # pygls logs messages with their text, and its errors with parameters.
+    logging.getLogger("pygls").setLevel(logging.CRITICAL)
+    for name in ("filelock", "httpx", "httpcore", "urllib3", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _common_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="catalogue name, directory, GGUF file or repository (default: auto)",
+    )
+    group.add_argument(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps"
+    )
+    group.add_argument(
+        "--dtype", metavar="DTYPE", help="auto, bfloat16, float16 or float32"
+    )
+    group.add_argument(
+        "--context-tokens",
+        type=_positive,
+        metavar="N",
+        help="tokens that prompt and completion may hold together",
+    )
+    _add_log_options(parser)
+    return parser
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("logging")
+    group.add_argument(
+        "--log-level", choices=_LOG_LEVELS, help="what goes to standard error"
+    )
+    group.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="append one JSON line per request to FILE (no source text)",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _lazy(command: str) -> Callable[[argparse.Namespace, Settings], int]:
+    def run(options: argparse.Namespace, settings: Settings) -> int:
+        from importlib import import_module
+
+        module = import_module(f"lsp_stablecode.commands.{command}")
+        result: int = module.run(options, settings)
+        return result
+
+    return run

@@ -1,0 +1,139 @@
+"""``complete PATH:LINE:COLUMN``: one completion, as an editor would ask for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lsp_stablecode.commands.console import load_with_progress
+from lsp_stablecode.completion import Outcome, generate, make_query
+from lsp_stablecode.documents import Document, read_document
+from lsp_stablecode.errors import PositionError
+from lsp_stablecode.languages import language_of
+from lsp_stablecode.postprocess import Finished
+from lsp_stablecode.settings import Settings, model_options
+from lsp_stablecode.trace import describe, open_tracer
+from model import EngineInfo
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Complete, print, and return the exit code."""
+    path, line, column = parse_place(options.place)
+    document = read_document(path, language_of(path))
+    check_position(document, path, line, column)
+    tracer = open_tracer(options.trace)
+    started = time.perf_counter()
+    engine = load_with_progress(model_options(settings))
+    load_ms = (time.perf_counter() - started) * 1000
+    query = make_query(document, line - 1, column - 1, explicit=True)
+    # Only JSON has room for more than the best one.
+    outcome = generate(engine, query, settings)
+    tracer.record("completion", uri=document.uri, explicit=True, **describe(outcome))
+    if options.json:
+        result = to_json(outcome, engine.info, line, column, load_ms)
+        if options.explain:
+            result["explain"] = explain(outcome, engine.info)
+        print(json.dumps(result, ensure_ascii=False))
+        return 0
+    if outcome.suggestions:
+        # Not print: its line end would look like part of the completion.
+        sys.stdout.write(outcome.suggestions[0].text)
+        sys.stdout.write("\n" if sys.stdout.isatty() else "")
+        sys.stdout.flush()
+    else:
+        print(f"nothing to suggest ({outcome.name})", file=sys.stderr)
+    if options.explain:
+        for key, value in explain(outcome, engine.info).items():
+            print(f"{key:>16}: {value}", file=sys.stderr)
+    return 0
+
+
+def parse_place(text: str) -> tuple[Path, int, int]:
+    """Split ``PATH:LINE:COLUMN`` from its end, since a path may hold colons.
+
+    Raises ``PositionError``.
+    """
+    path, *numbers = text.rsplit(":", 2)
+    if not path or len(numbers) != 2 or not all(one.isdecimal() for one in numbers):
+        raise PositionError(
+            f"{text!r} is no PATH:LINE:COLUMN.", hint="For example main.py:12:5."
+        )
+    return Path(path), int(numbers[0]), int(numbers[1])
+
+
+def check_position(document: Document, path: Path, line: int, column: int) -> None:
+    """Raise ``PositionError`` for a 1-based position outside the document."""
+    if not 1 <= line <= document.num_lines:
+        raise PositionError(
+            f"{path} has {document.num_lines} lines, and no line {line}.",
+            hint="Lines count from 1.",
+        )
+    length = len(document.line_text(line - 1))
+    if not 1 <= column <= length + 1:
+        raise PositionError(
+            f"Line {line} of {path} has {length} characters, and no column {column}.",
+            hint=f"Columns count from 1; {length + 1} is the line's end.",
+        )
+
+
+def to_json(
+    outcome: Outcome, info: EngineInfo, line: int, column: int, load_ms: float
+) -> dict[str, Any]:
+    """Return the object that ``--json`` prints; positions count from 1."""
+    statistics = outcome.statistics
+    return {
+        "items": [
+            {"insert_text": one.text, "range": _range(one, line, column)}
+            for one in outcome.suggestions
+        ],
+        "outcome": outcome.name,
+        "model": info.model,
+        "device": info.device,
+        "tokens": {
+            "prompt": statistics.prompt_tokens,
+            "reused": statistics.reused_tokens,
+            "generated": statistics.generated_tokens,
+            "forwards": statistics.forwards,
+        },
+        "timings_ms": {
+            "load": round(load_ms, 1),
+            "prefill": round(statistics.prefill_ms, 1),
+            "decode": round(statistics.decode_ms, 1),
+            "total": round(outcome.total_ms, 1),
+        },
+    }
+
+
+def explain(outcome: Outcome, info: EngineInfo) -> dict[str, Any]:
+    """Return what explains an outcome, for people."""
+    shape = outcome.shape
+    candidates = [
+        f"{one.num_tokens} tokens, ended by {one.finish_reason}, "
+        f"mean log-probability {one.mean_logprob:.3f}"
+        for one in outcome.candidates
+    ]
+    removed = [name for one in outcome.suggestions for name in one.removed]
+    return {
+        "outcome": outcome.name,
+        "model": f"{info.model} ({info.dtype} on {info.device}, {info.backend})",
+        "notes": "; ".join(info.notes),
+        "shape": f"{shape.kind}, because {shape.reason}" if shape else "",
+        "prompt order": outcome.fim_order,
+        "candidates": "; ".join(candidates),
+        "postprocessing": ", ".join(removed) or "nothing removed",
+        "statistics": json.dumps(
+            {key: round(value, 1) for key, value in asdict(outcome.statistics).items()}
+        ),
+    }
+
+
+def _range(suggestion: Finished, line: int, column: int) -> dict[str, dict[str, int]]:
+    return {
+        "start": {"line": line, "column": column},
+        "end": {"line": line, "column": column + suggestion.replace_right},
+    }

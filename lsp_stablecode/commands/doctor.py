@@ -1,0 +1,145 @@
+"""``doctor``: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lsp_stablecode.commands.console import load_with_progress
+from lsp_stablecode.completion import Query, generate
+from lsp_stablecode.settings import Settings, model_options
+from model import (
+    CATALOG,
+    Engine,
+    StablecodeError,
+    choose_model,
+    describe_environment,
+    weights_present,
+)
+
+_GIB = 1024**3
+_TEST_PREFIX = "def add(a, b):\n    return "
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; ``advice`` is empty where all is well."""
+
+    subject: str
+    text: str
+    advice: str = ""
+    fatal: bool = False
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Report; exit code 1 if no completion can be made."""
+    findings = examine(settings)
+    if options.json:
+        print(json.dumps([asdict(one) for one in findings], ensure_ascii=False))
+    else:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for one in findings:
+            mark = "[red]✗[/]" if one.fatal else "[yellow]![/]" if one.advice else "✓"
+            text = one.text + (f"\n[yellow]→ {one.advice}[/]" if one.advice else "")
+            table.add_row(mark, one.subject, text)
+        Console().print(table)
+    return 1 if any(one.fatal for one in findings) else 0
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything a completion needs, and make one."""
+    environment = describe_environment()
+    versions = ", ".join(
+        f"{name} {version}" for name, version in environment.versions.items() if version
+    )
+    findings = [
+        Finding("system", f"Python {environment.python} on {environment.platform}"),
+        Finding("versions", versions),
+        Finding(
+            "memory",
+            f"{environment.memory_free_bytes / _GIB:.1f} of "
+            f"{environment.memory_total_bytes / _GIB:.1f} GiB free, "
+            f"{environment.cpu_threads} threads",
+        ),
+        *_gpu_findings(environment.gpus, environment.flash_attention),
+    ]
+    if environment.mps:
+        findings.append(Finding("GPU", "Apple GPU (mps)"))
+    here = [one.name for one in CATALOG if weights_present(one.name)]
+    findings.append(
+        Finding(
+            "weights here",
+            ", ".join(here) or "none",
+            ""
+            if here
+            else 'pip install "lsp-stablecode[starter]", or '
+            "lsp-stablecode models pull stable-code-3b",
+        )
+    )
+    findings += _test_completion(settings)
+    return findings
+
+
+def _gpu_findings(gpus: tuple[Any, ...], flash_attention: bool) -> list[Finding]:
+    if not gpus:
+        return [Finding("GPU", "no CUDA device; the CPU serves")]
+    findings = [
+        Finding(
+            "GPU",
+            f"{gpu.name}, {gpu.free_bytes / _GIB:.1f} of "
+            f"{gpu.total_bytes / _GIB:.1f} GiB free",
+        )
+        for gpu in gpus
+    ]
+    findings.append(
+        Finding("flash-attn", "installed")
+        if flash_attention
+        else Finding(
+            "flash-attn",
+            "not installed; torch's own attention serves",
+            'for long contexts: pip install "lsp-stablecode[flash]"',
+        )
+    )
+    return findings
+
+
+def _test_completion(settings: Settings) -> list[Finding]:
+    """Load the model the settings name and complete one line with it."""
+    try:
+        choice = choose_model(settings.model, settings.device)
+        findings = [Finding("model", f"{choice.model}: {choice.reason}")]
+        started = time.perf_counter()
+        engine = load_with_progress(model_options(settings))
+        loaded_s = time.perf_counter() - started
+        findings.append(_describe_engine(engine, loaded_s))
+        started = time.perf_counter()
+        query = Query(_TEST_PREFIX, "\n", 0, "python", explicit=False)
+        outcome = generate(engine, query, settings)
+        milliseconds = (time.perf_counter() - started) * 1000
+    except StablecodeError as error:
+        return [Finding("model", error.message, error.hint, fatal=True)]
+    text = outcome.suggestions[0].text if outcome.suggestions else ""
+    findings.append(
+        Finding(
+            "test",
+            f"def add(a, b): return → {text!r} in {milliseconds:.0f} ms",
+            "" if text else "the model suggested nothing; try another --model",
+        )
+    )
+    return findings
+
+
+def _describe_engine(engine: Engine, loaded_s: float) -> Finding:
+    info = engine.info
+    return Finding(
+        "engine",
+        f"{info.dtype} on {info.device}, {info.backend}, "
+        f"{info.context_tokens} tokens of context, loaded in {loaded_s:.1f} s\n"
+        + "\n".join(info.notes),
+    )

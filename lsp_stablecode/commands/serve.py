@@ -1,0 +1,64 @@
+"""``serve``: the language server on standard input and output, or on TCP."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+
+from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.lifecycle import leave
+from lsp_stablecode.server import StablecodeServer, make_server
+from lsp_stablecode.settings import Settings
+from lsp_stablecode.trace import open_tracer
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve until the editor says ``exit``, closes the pipe or is gone."""
+    address = parse_address(options.tcp) if options.tcp else None
+    server = make_server(settings, open_tracer(options.trace))
+    signal.signal(signal.SIGINT, lambda *_: _stop(server, 130))
+    try:
+        if address is None:
+            server.start_io(stdout=take_stdout())
+        else:
+            print(f"listening on {address[0]}:{address[1]}", file=sys.stderr)
+            server.start_tcp(*address)
+    except SystemExit:
+        pass  # pygls' way to end after `exit`; the code is kept by our protocol
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {options.tcp} ({error.strerror or error}).",
+            hint="Choose another host or port.",
+        ) from error
+    _stop(server, server.protocol.exit_code)
+    return 0
+
+
+def take_stdout() -> io.BufferedWriter:
+    """Return the real standard output and let prints go to standard error.
+
+    So no library's greeting can ever get between the protocol's messages.
+    """
+    protocol_output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    return protocol_output
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split ``HOST:PORT``. Raises ``SettingsError``."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(
+            f"{text!r} is no HOST:PORT.", hint="For example --tcp 127.0.0.1:7777."
+        )
+    return host.strip("[]"), int(port)
+
+
+def _stop(server: StablecodeServer, exit_code: int) -> None:
+    """Release the engine and end, without waiting for the reader of stdin."""
+    server.session.close()
+    leave(exit_code)

@@ -1,0 +1,193 @@
+"""One request, from the text around the cursor to a named outcome.
+
+An outcome is ``shown``, ``shown:token-limit`` (the text was cut back to a whole line
+or word because the token limit struck), ``type-through`` (answered from memory),
+``superseded``, ``cancelled``, or ``empty:<why>``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lsp_stablecode.documents import Document
+from lsp_stablecode.postprocess import Finished, dedupe, finish
+from lsp_stablecode.settings import Settings
+from lsp_stablecode.shape import Shape, decide_shape
+from lsp_stablecode.stops import make_stop_rule
+from lsp_stablecode.suggestions import Known, Suggested
+from model import CancelFlag, Candidate, Engine, FillRequest, Statistics
+
+_PREFIX_LINES = 3000
+_SUFFIX_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: the text around the cursor and how it came to be asked."""
+
+    prefix: str
+    suffix: str
+    prefix_start_line: int
+    language_id: str
+    explicit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a request, with everything that explains it."""
+
+    name: str
+    suggestions: tuple[Finished, ...] = ()
+    finish_reasons: tuple[str, ...] = ()
+    shape: Shape | None = None
+    candidates: tuple[Candidate, ...] = ()
+    fim_order: str = ""
+    statistics: Statistics = field(default_factory=Statistics)
+    total_ms: float = 0.0
+
+
+def make_query(
+    document: Document,
+    line: int,
+    character: int,
+    *,
+    explicit: bool,
+    cells: tuple[list[str], list[str]] = ([], []),
+    selected: str | None = None,
+    selected_start: tuple[int, int] | None = None,
+) -> Query:
+    """Take the windows before and after a wire position.
+
+    ``cells`` are the texts of a notebook's cells around the document. ``selected``
+    is the text of the pop-up menu's selected item, which would replace everything
+    from ``selected_start`` to the position.
+    """
+    prefix, start_line = document.prefix_window(
+        *(selected_start or (line, character)), _PREFIX_LINES
+    )
+    suffix = document.suffix_window(line, character, _SUFFIX_LINES)
+    before, after = cells
+    if before:
+        prefix = "".join(f"{cell.rstrip()}\n\n" for cell in before) + prefix
+    if after:
+        suffix = suffix + "".join(f"\n\n{cell.rstrip()}" for cell in after)
+    return Query(
+        prefix=prefix + (selected or ""),
+        suffix=suffix,
+        prefix_start_line=start_line,
+        language_id=document.language_id,
+        explicit=explicit,
+    )
+
+
+def num_candidates_wanted(query: Query, settings: Settings) -> int:
+    """Several candidates only for somebody who asked by hand and can cycle."""
+    return settings.candidates if query.explicit else 1
+
+
+def from_memory(query: Query, settings: Settings, known: Known) -> Outcome | None:
+    """Answer from remembered suggestions, or ``None`` if that is not enough.
+
+    Somebody who asks by hand where one automatic suggestion is known wants more.
+    """
+    if known.num_candidates < num_candidates_wanted(query, settings):
+        return None
+    shape = decide_shape(
+        query.prefix, query.suffix, query.language_id, settings.multi_line
+    )
+    suggestions = dedupe(
+        [
+            finish(one.text, query.prefix, query.suffix, shape, one.finish_reason)
+            for one in known.rest
+        ]
+    )
+    if known.rest and not suggestions:
+        return None
+    return Outcome(
+        name="type-through" if suggestions else "empty:known",
+        suggestions=suggestions,
+        finish_reasons=tuple(one.finish_reason for one in known.rest),
+        shape=shape,
+    )
+
+
+def generate(
+    engine: Engine,
+    query: Query,
+    settings: Settings,
+    *,
+    known: Known | None = None,
+    cancel: CancelFlag | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Ask the model. Runs on the engine's thread.
+
+    What is ``known`` here stays the first suggestion, so that asking by hand shows
+    the ghost text that is on the screen, and then others.
+    """
+    started = time.perf_counter()
+    shape = decide_shape(
+        query.prefix, query.suffix, query.language_id, settings.multi_line
+    )
+    result = engine.fill(
+        FillRequest(
+            prefix=query.prefix,
+            suffix=query.suffix,
+            max_new_tokens=settings.max_new_tokens,
+            fim_order=settings.fim_order,
+            temperature=settings.temperature,
+            num_candidates=num_candidates_wanted(query, settings),
+            stop_rule=make_stop_rule(shape, query.prefix, query.suffix),
+            prefix_start_line=query.prefix_start_line,
+        ),
+        cancel,
+        on_text,
+    )
+    offered = [(one.text, one.finish_reason) for one in result.candidates]
+    if known is not None and known.num_typed == 0:
+        offered = [(one.text, one.finish_reason) for one in known.rest] + offered
+    finished = [
+        finish(text, query.prefix, query.suffix, shape, reason)
+        for text, reason in offered
+    ]
+    suggestions = dedupe(finished)[: num_candidates_wanted(query, settings)]
+    reasons = {
+        one.text: reason for one, (_, reason) in zip(finished, offered, strict=True)
+    }
+    finish_reasons = tuple(reasons.get(one.text, "eos") for one in suggestions)
+    return Outcome(
+        name=_name(finished, suggestions, finish_reasons, result.cancelled),
+        suggestions=suggestions,
+        finish_reasons=finish_reasons,
+        shape=shape,
+        candidates=result.candidates,
+        fim_order=result.fim_order,
+        statistics=result.statistics,
+        total_ms=(time.perf_counter() - started) * 1000,
+    )
+
+
+def to_remember(outcome: Outcome) -> tuple[Suggested, ...]:
+    """Return an outcome's suggestions as they should be remembered.
+
+    A text that a token limit ended is whole by now; it must not be cut again.
+    """
+    return tuple(
+        Suggested(one.text, "eos" if reason == "length" else reason)
+        for one, reason in zip(outcome.suggestions, outcome.finish_reasons, strict=True)
+    )
+
+
+def _name(
+    finished: list[Finished],
+    suggestions: tuple[Finished, ...],
+    finish_reasons: tuple[str, ...],
+    cancelled: bool,
+) -> str:
+    if cancelled:
+        return "cancelled"
+    if suggestions:
+        return "shown:token-limit" if finish_reasons[0] == "length" else "shown"
+    return finished[0].reason if finished else "empty:nothing-generated"

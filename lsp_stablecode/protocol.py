@@ -1,0 +1,132 @@
+"""pygls' protocol, made to answer every id and to leave documents to us.
+
+What differs from pygls 2.1:
+
+- a request that cannot be parsed, comes before ``initialize`` or after ``shutdown``
+  is answered with the error LSP names for it, instead of not at all;
+- documents are not kept twice, and not split at line ends that LSP does not have;
+- an inline completion's trigger kind may be any integer (clients send VS Code's own);
+- nothing it logs or shows holds source text;
+- the exit code after ``exit`` is kept, where pygls drops it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from typing import Any
+
+from cattrs import Converter
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, PyglsError
+from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
+
+logger = logging.getLogger(__name__)
+
+_DOCUMENT_METHODS = (
+    types.TEXT_DOCUMENT_DID_OPEN,
+    types.TEXT_DOCUMENT_DID_CHANGE,
+    types.TEXT_DOCUMENT_DID_CLOSE,
+    types.NOTEBOOK_DOCUMENT_DID_OPEN,
+    types.NOTEBOOK_DOCUMENT_DID_CHANGE,
+    types.NOTEBOOK_DOCUMENT_DID_CLOSE,
+)
+
+
+def make_converter() -> Converter:
+    """Return pygls' converter, lenient about inline completion's trigger kind.
+
+    LSP 3.18 has 1 (invoked) and 2 (automatic). Some clients send VS Code's own 0
+    (invoked) and 1; so 0 and 1 are taken as invoked, all else as automatic.
+    """
+    converter: Converter = default_converter()  # type: ignore[no-untyped-call]
+
+    def trigger_kind(value: object, _: object) -> types.InlineCompletionTriggerKind:
+        if value in (0, 1):
+            return types.InlineCompletionTriggerKind.Invoked
+        return types.InlineCompletionTriggerKind.Automatic
+
+    converter.register_structure_hook(types.InlineCompletionTriggerKind, trigger_kind)
+    return converter
+
+
+class StablecodeProtocol(LanguageServerProtocol):
+    """See the module's docstring."""
+
+    def __init__(self, server: Any, converter: Converter) -> None:
+        super().__init__(server, converter)
+        self.exit_code = 0
+        self._initialized = False
+        # Without pygls' own handlers ours are called directly.
+        for method in _DOCUMENT_METHODS:
+            self.fm.builtin_features.pop(method, None)
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """Parse a message; a request that cannot be parsed is answered here."""
+        try:
+            return super().structure_message(data)
+        except JsonRpcException as error:
+            method = str(data.get("method", ""))
+            logger.error("%s: its parameters cannot be read", method or "message")
+            if "id" in data and method:
+                self._refuse(
+                    data["id"],
+                    types.ErrorCodes.InvalidParams,
+                    f"The parameters of {method} do not follow the protocol.",
+                )
+            return _Unreadable(error)
+
+    def handle_message(self, message: Any) -> None:
+        """Dispatch a message, refusing requests out of their time."""
+        if isinstance(message, _Unreadable):
+            return
+        if not hasattr(message, "jsonrpc"):
+            # json_rpc's object hook hands on what is no message at all.
+            logger.error("A message that is no JSON-RPC message was ignored.")
+            return
+        method = getattr(message, "method", None)
+        is_request = method is not None and hasattr(message, "id")
+        if method == types.INITIALIZE:
+            if self._initialized:
+                self._refuse(
+                    message.id, types.ErrorCodes.InvalidRequest, "initialize came twice"
+                )
+                return
+            self._initialized = True
+        elif method is not None and method != types.EXIT and not self._initialized:
+            if is_request:
+                self._refuse(
+                    message.id,
+                    types.ErrorCodes.ServerNotInitialized,
+                    "initialize must come first",
+                )
+            return
+        elif self._shutdown and is_request:
+            self._refuse(
+                message.id, types.ErrorCodes.InvalidRequest, "shutdown came before"
+            )
+            return
+        super().handle_message(message)
+
+    @lsp_method(types.EXIT)
+    def lsp_exit(self, *args: Any) -> Generator[Any, Any, None]:
+        """Stop; remember the exit code LSP asks for."""
+        self.exit_code = 0 if self._shutdown else 1
+        yield from super().lsp_exit(*args)
+
+    def _refuse(self, message_id: Any, code: types.ErrorCodes, text: str) -> None:
+        self._send_response(
+            message_id, error=types.ResponseError(code=code.value, message=text)
+        )
+
+
+class _Unreadable:
+    """Stands for a message that could not be parsed and was answered if it could."""
+
+    def __init__(self, error: JsonRpcException) -> None:
+        self.error = error
+
+
+def log_server_error(error: Exception, source: type[PyglsError]) -> None:
+    """Log an error that pygls caught, without its text, which may hold source."""
+    logger.error("%s in %s", type(error).__name__, source.__name__)

@@ -1,0 +1,152 @@
+"""Which request may use the engine: the newest per document wins.
+
+Everything here runs on the event loop; only the cancel flag is shared with the
+engine's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from lsp_stablecode.worker import EngineWorker, Priority
+from model import CancelFlag, Engine
+
+T = TypeVar("T")
+
+_MINIMUM_DEBOUNCE_S = 0.02
+_MAXIMUM_DEBOUNCE_S = 0.15
+
+
+class Superseded(Exception):
+    """A newer request or an edit of the same document made this one pointless."""
+
+
+class Ticket:
+    """One request's turn, from its arrival to its answer (a context manager)."""
+
+    def __init__(self, scheduler: Scheduler, uri: str) -> None:
+        self._scheduler = scheduler
+        self._uri = uri
+        self._superseded: asyncio.Future[None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.cancel = threading.Event()
+
+    def __enter__(self) -> Ticket:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Whatever ended the request (an answer, $/cancelRequest), its job is over.
+        self.cancel.set()
+        self._scheduler.leave(self._uri, self)
+
+    def supersede(self) -> None:
+        """Stop the job within one step and wake whoever awaits it."""
+        self.cancel.set()
+        if not self._superseded.done():
+            self._superseded.set_result(None)
+
+    async def wait(self, delay_s: float) -> None:
+        """Sleep, unless superseded (then ``Superseded`` is raised at once)."""
+        if delay_s > 0 and not self._superseded.done():
+            await asyncio.wait([self._superseded], timeout=delay_s)
+        if self._superseded.done():
+            raise Superseded
+
+    async def run(
+        self, job: Callable[[Engine, CancelFlag], T], priority: Priority
+    ) -> T:
+        """Run ``job`` on the engine's thread.
+
+        Raises ``Superseded`` as soon as that is known; the job then stops by itself.
+        """
+        if self._superseded.done():
+            raise Superseded
+        future = self._scheduler.worker.run(
+            lambda engine: job(engine, self.cancel), priority
+        )
+        work: asyncio.Future[Any] = asyncio.wrap_future(future)
+        work.add_done_callback(_consume)
+        await asyncio.wait(
+            [work, self._superseded], return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._superseded.done():
+            # Skips a job still queued; one that runs reads the flag.
+            future.cancel()
+            raise Superseded
+        result: T = work.result()
+        return result
+
+
+class Scheduler:
+    """Hands out tickets, one alive per document, and measures the typist."""
+
+    def __init__(self, worker: EngineWorker) -> None:
+        self.worker = worker
+        self._tickets: dict[str, Ticket] = {}
+        self._last_edit_s = 0.0
+        self._key_gap_s = 0.2
+
+    def enter(self, uri: str) -> Ticket:
+        """Supersede the document's older request and start a new one."""
+        self.stop(uri)
+        ticket = Ticket(self, uri)
+        self._tickets[uri] = ticket
+        return ticket
+
+    def leave(self, uri: str, ticket: Ticket) -> None:
+        """Forget a ticket whose request was answered."""
+        if self._tickets.get(uri) is ticket:
+            del self._tickets[uri]
+
+    def stop(self, uri: str) -> None:
+        """Supersede the document's request, if there is one."""
+        ticket = self._tickets.pop(uri, None)
+        if ticket is not None:
+            ticket.supersede()
+
+    def stop_all(self) -> None:
+        """Supersede everything."""
+        for uri in list(self._tickets):
+            self.stop(uri)
+
+    def note_edit(self, uri: str) -> None:
+        """Supersede the document's request: the text it is about is gone."""
+        self.stop(uri)
+        now = time.monotonic()
+        gap = now - self._last_edit_s
+        self._last_edit_s = now
+        # Longer gaps are pauses for thought and say nothing of the typing speed.
+        if gap < 1.0:
+            self._key_gap_s += 0.2 * (gap - self._key_gap_s)
+
+    def debounce_s(self, setting_ms: int | None) -> float:
+        """Return how long an automatic request should still wait.
+
+        By default less than half of the typist's usual gap between keys: most keys
+        of a word then start nothing, and one that does is cancelled cheaply. Time
+        that passed since the edit (editors wait too) counts.
+        """
+        if setting_ms is not None:
+            wanted = setting_ms / 1000
+        else:
+            wanted = min(
+                max(0.4 * self._key_gap_s, _MINIMUM_DEBOUNCE_S), _MAXIMUM_DEBOUNCE_S
+            )
+        return max(0.0, wanted - (time.monotonic() - self._last_edit_s))
+
+
+def _consume(future: asyncio.Future[Any]) -> None:
+    """Take a late result or error, so that asyncio does not report it as lost."""
+    if not future.cancelled():
+        future.exception()

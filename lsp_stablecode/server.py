@@ -1,0 +1,412 @@
+"""pygls registration: what the protocol offers, and nothing of how it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from lsp_stablecode import __version__
+from lsp_stablecode.documents import DocumentItem, PositionEncoding, path_of
+from lsp_stablecode.lifecycle import watch_client
+from lsp_stablecode.progress import ProgressReporter
+from lsp_stablecode.protocol import (
+    StablecodeProtocol,
+    log_server_error,
+    make_converter,
+)
+from lsp_stablecode.session import Item, Position, Selected, Session
+from lsp_stablecode.settings import Settings
+from lsp_stablecode.trace import Tracer
+from model import LoadProgress
+
+logger = logging.getLogger(__name__)
+
+SECTION = "lsp-stablecode"
+ACCEPTED = f"{SECTION}.accepted"
+EXPLAIN = f"{SECTION}.explain"
+STATUS = f"{SECTION}.status"
+TOGGLE = f"{SECTION}.toggle"
+RELOAD = f"{SECTION}.reload"
+_CONFIGURATION_TIMEOUT_S = 3.0
+
+
+class StablecodeServer(LanguageServer):
+    """A pygls server with one session."""
+
+    protocol: StablecodeProtocol
+
+    def __init__(self, settings: Settings, tracer: Tracer | None = None) -> None:
+        super().__init__(
+            name="lsp-stablecode",
+            version=__version__,
+            text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
+            notebook_document_sync=types.NotebookDocumentSyncOptions(
+                notebook_selector=[
+                    types.NotebookDocumentFilterWithCells(
+                        cells=[types.NotebookCellLanguage(language="*")]
+                    )
+                ]
+            ),
+            protocol_cls=StablecodeProtocol,
+            converter_factory=make_converter,
+        )
+        self.session = Session(settings, self, tracer)
+        self._progress = ProgressReporter(self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Any) -> None:
+        """Run a coroutine beside the protocol."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def show_message(self, text: str, level: Literal["info", "error"]) -> None:
+        """Show the user a sentence."""
+        kind = types.MessageType.Error if level == "error" else types.MessageType.Info
+        logger.log(logging.ERROR if level == "error" else logging.INFO, "%s", text)
+        self.window_show_message(types.ShowMessageParams(type=kind, message=text))
+
+    def show_progress(self, progress: LoadProgress | None) -> None:
+        """Show the model loading as work-done progress."""
+        self._progress.show(progress)
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Log only: pygls would show the user every protocol slip of a client."""
+        log_server_error(error, source)
+
+    @property
+    def can_pull_settings(self) -> bool:
+        """Whether the client answers ``workspace/configuration``."""
+        workspace = self.client_capabilities.workspace
+        return bool(workspace and workspace.configuration)
+
+    async def pull_settings(self) -> bool:
+        """Ask the client for its settings; return whether another model is wanted."""
+        item = types.ConfigurationItem(section=SECTION)
+        try:
+            answers = await asyncio.wait_for(
+                self.workspace_configuration_async(
+                    types.ConfigurationParams(items=[item])
+                ),
+                _CONFIGURATION_TIMEOUT_S,
+            )
+        except TimeoutError:
+            logger.warning("the client did not answer workspace/configuration")
+            return False
+        except Exception as error:
+            logger.warning("the client has no configuration (%s)", type(error).__name__)
+            return False
+        return self.session.apply_settings(answers[0] if answers else None)
+
+
+def make_server(settings: Settings, tracer: Tracer | None = None) -> StablecodeServer:
+    """Return a server with all its handlers."""
+    server = StablecodeServer(settings, tracer)
+    _register_lifecycle(server)
+    _register_documents(server)
+    _register_completion(server)
+    _register_commands(server)
+    return server
+
+
+def _register_lifecycle(server: StablecodeServer) -> None:
+    session = server.session
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        encoding = choose_encoding(params.capabilities)
+        session.documents.encoding = encoding
+        session.folders = workspace_folders(params)
+        session.apply_settings(params.initialization_options)
+        if wants_plain_completion(params.capabilities, session.settings):
+            server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions())(
+                _plain_completion
+            )
+        if params.process_id is not None:
+            watch_client(params.process_id)
+
+    async def _plain_completion(params: types.CompletionParams) -> types.CompletionList:
+        explicit = (
+            params.context is None
+            or params.context.trigger_kind == types.CompletionTriggerKind.Invoked
+        )
+        items = await session.complete(
+            params.text_document.uri, position_of(params.position), explicit=explicit
+        )
+        line = ""
+        if items:
+            document = session.documents.get(params.text_document.uri)
+            line = document.prefix_window(*items[0].start, 1)[0]
+        return types.CompletionList(
+            is_incomplete=True, items=[completion_item(one, line) for one in items]
+        )
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(params: types.InitializedParams) -> None:
+        await _register_for_changes(server)
+        if server.can_pull_settings:
+            await server.pull_settings()
+        server.spawn(session.load_model())
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def did_change_configuration(
+        params: types.DidChangeConfigurationParams,
+    ) -> None:
+        if params.settings:
+            reload = session.apply_settings(params.settings)
+        else:
+            reload = server.can_pull_settings and await server.pull_settings()
+        if reload:
+            server.spawn(session.load_model())
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def did_change_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        for removed in params.event.removed:
+            path = path_of(removed.uri)
+            if path in session.folders:
+                session.folders.remove(path)
+        for added in params.event.added:
+            path = path_of(added.uri)
+            if path is not None:
+                session.folders.append(path)
+
+    @server.feature(types.SHUTDOWN)
+    def shutdown(params: None) -> None:
+        session.stop()
+
+
+def _register_documents(server: StablecodeServer) -> None:
+    session = server.session
+    documents = session.documents
+
+    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: types.DidOpenTextDocumentParams) -> None:
+        documents.open(*_item(params.text_document))
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: types.DidChangeTextDocumentParams) -> None:
+        _change(params.text_document, params.content_changes)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(params: types.DidCloseTextDocumentParams) -> None:
+        documents.close(params.text_document.uri)
+        session.note_close(params.text_document.uri)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
+        notebook = params.notebook_document
+        cells = {one.uri: _item(one) for one in params.cell_text_documents}
+        order = [one.document for one in notebook.cells if one.document in cells]
+        documents.open_notebook(
+            notebook.uri, notebook.notebook_type, [cells[uri] for uri in order]
+        )
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    def did_change_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
+        cells = params.change.cells
+        if cells is None:
+            return
+        if cells.structure is not None:
+            array = cells.structure.array
+            documents.change_cells(
+                params.notebook_document.uri,
+                array.start,
+                array.delete_count,
+                [one.document for one in array.cells or ()],
+                opened=[_item(one) for one in cells.structure.did_open or ()],
+                closed=[one.uri for one in cells.structure.did_close or ()],
+            )
+        for text in cells.text_content or ():
+            _change(text.document, text.changes)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
+        documents.close_notebook(params.notebook_document.uri)
+        for cell in params.cell_text_documents:
+            session.note_close(cell.uri)
+
+    def _item(document: types.TextDocumentItem) -> DocumentItem:
+        return (
+            document.uri, document.language_id, document.version, document.text
+        )
+
+    def _change(
+        document: types.VersionedTextDocumentIdentifier,
+        changes: Sequence[types.TextDocumentContentChangeEvent],
+    ) -> None:
+        documents.change(
+            document.uri,
+            document.version,
+            [
+                (
+                    (position_of(change.range.start), position_of(change.range.end))
+                    if isinstance(change, types.TextDocumentContentChangePartial)
+                    else None,
+                    change.text,
+                )
+                for change in changes
+            ],
+        )
+        session.note_edit(document.uri)
+
+
+def _register_completion(server: StablecodeServer) -> None:
+    session = server.session
+
+    # Without options pygls would not advertise it.
+    @server.feature(
+        types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions()
+    )
+    async def inline_completion(
+        params: types.InlineCompletionParams,
+    ) -> types.InlineCompletionList:
+        info = params.context.selected_completion_info
+        selected = None
+        if info is not None:
+            selected = Selected(
+                info.text, position_of(info.range.start), position_of(info.range.end)
+            )
+        items = await session.complete(
+            params.text_document.uri,
+            position_of(params.position),
+            explicit=params.context.trigger_kind
+            == types.InlineCompletionTriggerKind.Invoked,
+            selected=selected,
+        )
+        return types.InlineCompletionList(
+            items=[
+                types.InlineCompletionItem(
+                    insert_text=one.text,
+                    range=range_of(one),
+                    command=accepted_command(one),
+                )
+                for one in items
+            ]
+        )
+
+
+def _register_commands(server: StablecodeServer) -> None:
+    session = server.session
+
+    @server.command(ACCEPTED)
+    def accepted(*arguments: Any) -> None:
+        identifier = str(arguments[0]) if arguments else ""
+        length = arguments[1] if len(arguments) > 1 else None
+        session.accepted(identifier, length if isinstance(length, int) else None)
+
+    @server.command(EXPLAIN)
+    def explain(*arguments: Any) -> Any:
+        uri = arguments[0] if arguments and isinstance(arguments[0], str) else None
+        return session.explain(uri)
+
+    @server.command(STATUS)
+    def status(*arguments: Any) -> Any:
+        return session.status()
+
+    @server.command(TOGGLE)
+    def toggle(*arguments: Any) -> bool:
+        return session.toggle()
+
+    @server.command(RELOAD)
+    async def reload(*arguments: Any) -> Any:
+        await session.load_model()
+        return session.status()
+
+
+async def _register_for_changes(server: StablecodeServer) -> None:
+    """Ask for settings' changes, where the client must be asked."""
+    workspace = server.client_capabilities.workspace
+    capability = workspace.did_change_configuration if workspace else None
+    if not (capability and capability.dynamic_registration):
+        return
+    registration = types.Registration(
+        id=f"{SECTION}.configuration",
+        method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
+        register_options={"section": SECTION},
+    )
+    try:
+        await asyncio.wait_for(
+            server.client_register_capability_async(
+                types.RegistrationParams(registrations=[registration])
+            ),
+            _CONFIGURATION_TIMEOUT_S,
+        )
+    except Exception as error:
+        logger.warning("settings' changes not registered (%s)", type(error).__name__)
+
+
+def choose_encoding(capabilities: types.ClientCapabilities) -> PositionEncoding:
+    """Return the encoding pygls will advertise: the client's first that we know."""
+    from pygls.capabilities import ServerCapabilitiesBuilder
+
+    chosen = ServerCapabilitiesBuilder.choose_position_encoding(capabilities)
+    return PositionEncoding(str(getattr(chosen, "value", chosen)))
+
+
+def wants_plain_completion(
+    capabilities: types.ClientCapabilities, settings: Settings
+) -> bool:
+    """Whether ``textDocument/completion`` should be offered to this client."""
+    if settings.completion_fallback != "auto":
+        return settings.completion_fallback == "always"
+    document = capabilities.text_document
+    return document is None or document.inline_completion is None
+
+
+def workspace_folders(params: types.InitializeParams) -> list[Path]:
+    """Return the folders that exclude globs are relative to."""
+    uris = [one.uri for one in params.workspace_folders or ()]
+    if not uris and params.root_uri:
+        uris = [params.root_uri]
+    return [path for uri in uris if (path := path_of(uri)) is not None]
+
+
+def position_of(position: types.Position) -> Position:
+    """Return a wire position as a pair."""
+    return position.line, position.character
+
+
+def range_of(item: Item) -> types.Range:
+    """Return the range an item replaces, on one line."""
+    return types.Range(start=types.Position(*item.start), end=types.Position(*item.end))
+
+
+def accepted_command(item: Item) -> types.Command:
+    """Return the command an editor runs when the item was accepted."""
+    return types.Command(
+        title="Suggestion accepted", command=ACCEPTED, arguments=[item.identifier]
+    )
+
+
+def completion_item(item: Item, line_before: str) -> types.CompletionItem:
+    """Return an item for a pop-up menu.
+
+    Menus filter by the word before the cursor, so the item brings that word along.
+    """
+    word = line_before[len(line_before.rstrip("_" + _WORD)) :]
+    start = types.Position(item.start[0], item.start[1] - len(word))
+    text = word + item.text
+    first_line = text.strip().splitlines()[0] if text.strip() else text
+    return types.CompletionItem(
+        label=first_line,
+        kind=types.CompletionItemKind.Text,
+        detail="lsp-stablecode",
+        documentation=text if "\n" in text else None,
+        filter_text=text,
+        # After other servers' items only when equal: a menu sorts by its own score.
+        sort_text="~",
+        insert_text_format=types.InsertTextFormat.PlainText,
+        text_edit=types.TextEdit(
+            range=types.Range(start=start, end=types.Position(*item.end)), new_text=text
+        ),
+        command=accepted_command(item),
+    )
+
+
+_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

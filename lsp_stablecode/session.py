@@ -1,0 +1,370 @@
+"""One editor's session: its documents, settings, model and suggestions.
+
+Lives on the event loop and knows nothing of pygls: ``server.py`` translates. The
+engine is on the worker's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pathspec
+
+from lsp_stablecode.completion import (
+    Outcome,
+    from_memory,
+    generate,
+    make_query,
+    num_candidates_wanted,
+    to_remember,
+)
+from lsp_stablecode.documents import Document, DocumentStore, path_of
+from lsp_stablecode.errors import DocumentNotOpenError
+from lsp_stablecode.scheduler import Scheduler, Superseded
+from lsp_stablecode.settings import Settings, model_options, parse_settings
+from lsp_stablecode.suggestions import SuggestionMemory
+from lsp_stablecode.trace import Tracer, describe
+from lsp_stablecode.worker import EngineWorker, Priority
+from model import CancelFlag, Engine, LoadProgress, StablecodeError
+
+logger = logging.getLogger(__name__)
+
+Position = tuple[int, int]
+
+
+class Client(Protocol):
+    """What a session may say to its editor, from the event loop."""
+
+    def show_message(self, text: str, level: Literal["info", "error"]) -> None:
+        """Show the user a sentence."""
+        ...
+
+    def show_progress(self, progress: LoadProgress | None) -> None:
+        """Show that the model loads; ``None`` when it is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The selected item of the editor's pop-up menu: it would replace the range."""
+
+    text: str
+    start: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A suggestion in wire positions; the range is on one line."""
+
+    text: str
+    start: Position
+    end: Position
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """``idle``, ``loading``, ``ready`` or ``failed``, and what is to be said of it."""
+
+    name: Literal["idle", "loading", "ready", "failed"] = "idle"
+    message: str = ""
+
+
+class Session:
+    """Everything that belongs to one connected editor."""
+
+    def __init__(
+        self, base_settings: Settings, client: Client, tracer: Tracer | None = None
+    ) -> None:
+        self.settings = base_settings
+        self.documents = DocumentStore()
+        self.folders: list[Path] = []
+        self.model_state = ModelState()
+        self._client = client
+        self._tracer = tracer or Tracer()
+        self._worker = EngineWorker()
+        self._scheduler = Scheduler(self._worker)
+        self._memory = SuggestionMemory()
+        self._last_outcomes: dict[str, Outcome] = {}
+        self._said: set[str] = set()
+        self._identifiers = itertools.count(1)
+        self._num_loads = 0
+        self._exclude = pathspec.GitIgnoreSpec.from_lines(base_settings.exclude)
+
+    # --- settings and model ------------------------------------------------
+
+    def apply_settings(self, raw: object) -> bool:
+        """Take what the client sent; return whether another model is wanted."""
+        before = self.settings
+        self.settings, problems = parse_settings(raw, before)
+        for problem in problems:
+            self.say(problem.message, "error")
+        if self.settings == before:
+            return False
+        self._exclude = pathspec.GitIgnoreSpec.from_lines(self.settings.exclude)
+        self._memory.clear()
+        return model_options(self.settings) != model_options(before)
+
+    def say(self, text: str, level: Literal["info", "error"] = "info") -> None:
+        """Show a message, each one once in a session."""
+        if text not in self._said:
+            self._said.add(text)
+            self._client.show_message(text, level)
+
+    async def load_model(self) -> None:
+        """(Re)load the model; requests meanwhile are answered empty at once."""
+        self._num_loads += 1
+        this_load = self._num_loads
+        self._scheduler.stop_all()
+        self._memory.clear()
+        self.model_state = ModelState("loading")
+        loop = asyncio.get_running_loop()
+
+        def report(progress: LoadProgress) -> None:
+            loop.call_soon_threadsafe(self._client.show_progress, progress)
+
+        self._client.show_progress(LoadProgress("start"))
+        try:
+            engine = await asyncio.wrap_future(
+                self._worker.load(model_options(self.settings), report)
+            )
+        except StablecodeError as error:
+            state = ModelState("failed", str(error))
+        except Exception as error:
+            logger.exception("the model could not be loaded")
+            state = ModelState(
+                "failed",
+                f"The model could not be loaded ({type(error).__name__}: {error}). "
+                "Run lsp-stablecode doctor.",
+            )
+        else:
+            state = ModelState("ready")
+            for note in engine.info.notes:
+                logger.info("%s", note)
+            logger.info("loaded in %.0f ms", engine.info.load_ms)
+        if this_load != self._num_loads:
+            return
+        self.model_state = state
+        self._client.show_progress(None)
+        if state.name == "failed":
+            # Said again after each failed attempt: somebody just asked for it.
+            self._said.discard(state.message)
+            self.say(state.message, "error")
+
+    def toggle(self) -> bool:
+        """Switch suggestions off or on for this session; return whether on."""
+        self.settings, _ = parse_settings(
+            {"enable": not self.settings.enable}, self.settings
+        )
+        if not self.settings.enable:
+            self._scheduler.stop_all()
+        return self.settings.enable
+
+    def stop(self) -> None:
+        """Stop what runs: ``shutdown`` came."""
+        self._scheduler.stop_all()
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Stop everything; return whether the engine was released in time."""
+        self._scheduler.stop_all()
+        self._tracer.close()
+        return self._worker.close(timeout_s)
+
+    # --- documents ---------------------------------------------------------
+
+    def note_edit(self, uri: str) -> None:
+        """Stop a changed document's request: the text it is about is gone."""
+        self._scheduler.note_edit(uri)
+
+    def note_close(self, uri: str) -> None:
+        """Forget a closed document."""
+        self._scheduler.stop(uri)
+        self._memory.forget(uri)
+        self._last_outcomes.pop(uri, None)
+
+    # --- completion --------------------------------------------------------
+
+    async def complete(
+        self,
+        uri: str,
+        position: Position,
+        *,
+        explicit: bool,
+        selected: Selected | None = None,
+    ) -> list[Item]:
+        """Answer one request; an empty list where there is nothing to say.
+
+        ``$/cancelRequest`` cancels the task this runs in; the generation then stops
+        within one step or prefill chunk.
+        """
+        try:
+            document = self.documents.get(uri)
+        except DocumentNotOpenError as error:
+            logger.warning("%s", error)
+            self._finish(uri, Outcome("empty:not-open"), explicit)
+            return []
+        try:
+            outcome = await self._outcome(document, position, explicit, selected)
+        except Superseded:
+            outcome = Outcome("superseded")
+        except asyncio.CancelledError:
+            self._finish(uri, Outcome("cancelled"), explicit)
+            raise
+        self._finish(uri, outcome, explicit)
+        return self._items(document, position, selected, outcome)
+
+    async def _outcome(
+        self,
+        document: Document,
+        position: Position,
+        explicit: bool,
+        selected: Selected | None,
+    ) -> Outcome:
+        uri = document.uri
+        with self._scheduler.enter(uri) as ticket:
+            silence = self._reason_for_silence(document)
+            if silence:
+                return Outcome(f"empty:{silence}")
+            query = make_query(
+                document,
+                *(selected.end if selected else position),
+                explicit=explicit,
+                cells=self.documents.notebook_context(uri),
+                selected=selected.text if selected else None,
+                selected_start=selected.start if selected else None,
+            )
+            known = self._memory.recall(uri, query.prefix, query.suffix)
+            if known is not None:
+                outcome = from_memory(query, self.settings, known)
+                if outcome is not None:
+                    return outcome
+            if self.model_state.name != "ready":
+                return Outcome(f"empty:model-{self.model_state.name}")
+            if not explicit:
+                await ticket.wait(self._scheduler.debounce_s(self.settings.debounce_ms))
+            settings = self.settings
+
+            def job(engine: Engine, cancel: CancelFlag) -> Outcome:
+                # A request cancelled while it waited its turn costs nothing.
+                if cancel.is_set():
+                    return Outcome("cancelled")
+                return generate(engine, query, settings, known=known, cancel=cancel)
+
+            try:
+                outcome = await ticket.run(
+                    job, Priority.EXPLICIT if explicit else Priority.AUTOMATIC
+                )
+            except StablecodeError as error:
+                self.say(str(error), "error")
+                return Outcome("empty:error")
+            except Exception as error:
+                logger.exception("a completion failed")
+                self.say(
+                    f"A completion failed ({type(error).__name__}); the server's log "
+                    "says more.",
+                    "error",
+                )
+                return Outcome("empty:error")
+            if outcome.name != "cancelled" and settings is self.settings:
+                self._memory.remember(
+                    uri,
+                    query.prefix,
+                    query.suffix,
+                    to_remember(outcome),
+                    num_candidates_wanted(query, settings),
+                )
+            return outcome
+
+    def _reason_for_silence(self, document: Document) -> str:
+        """Name why nothing is suggested in this document, or return nothing."""
+        if not self.settings.enable:
+            return "disabled"
+        if document.language_id in self.settings.disabled_languages:
+            return "language-disabled"
+        if self._is_excluded(document.uri):
+            return "excluded"
+        return ""
+
+    def _is_excluded(self, uri: str) -> bool:
+        notebook = self.documents.notebook_of(uri)
+        path = path_of(notebook.uri if notebook else uri)
+        if path is None or not self.settings.exclude:
+            return False
+        for folder in self.folders:
+            if path.is_relative_to(folder):
+                return self._exclude.match_file(path.relative_to(folder).as_posix())
+        return self._exclude.match_file(path.as_posix().lstrip("/"))
+
+    def _items(
+        self,
+        document: Document,
+        position: Position,
+        selected: Selected | None,
+        outcome: Outcome,
+    ) -> list[Item]:
+        end_line, end_column = document.locate(
+            *(selected.end if selected else position)
+        )
+        start = (end_line, document.character_at(end_line, end_column))
+        if selected is not None:
+            start = selected.start
+        request = next(self._identifiers)
+        return [
+            Item(
+                text=(selected.text if selected else "") + one.text,
+                start=start,
+                end=(
+                    end_line,
+                    document.character_at(end_line, end_column + one.replace_right),
+                ),
+                identifier=f"{request}.{index}",
+            )
+            for index, one in enumerate(outcome.suggestions)
+        ]
+
+    def _finish(self, uri: str, outcome: Outcome, explicit: bool) -> None:
+        if outcome.name not in ("superseded", "cancelled"):
+            self._last_outcomes[uri] = outcome
+        self._tracer.record(
+            "completion",
+            uri=uri,
+            explicit=explicit,
+            **describe(outcome),
+        )
+        self._tracer.counts[outcome.name] += 1
+        logger.info("%s: %s", uri, outcome.name)
+
+    # --- what the user asks about -------------------------------------------
+
+    def accepted(self, identifier: str, num_characters: int | None) -> None:
+        """Record that a suggestion, or its first characters, was accepted."""
+        self._tracer.record("accepted", id=identifier, characters=num_characters)
+
+    def explain(self, uri: str | None) -> dict[str, Any] | None:
+        """Return the last outcome of a document, or of the latest one."""
+        if uri is None:
+            uri = next(
+                (one.uri for one in self.documents if one.uri in self._last_outcomes),
+                None,
+            )
+        if uri is None or uri not in self._last_outcomes:
+            return None
+        return {"uri": uri, **describe(self._last_outcomes[uri])}
+
+    def status(self) -> dict[str, Any]:
+        """Return the state of the model and what the requests came to."""
+        engine = self._worker.engine
+        return {
+            "enabled": self.settings.enable,
+            "state": self.model_state.name,
+            "message": self.model_state.message,
+            "engine": asdict(engine.info) if engine is not None else None,
+            "documents": len(self.documents),
+            "outcomes": dict(self._tracer.counts),
+        }

@@ -1,0 +1,78 @@
+"""One JSON line per request; never source text."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from lsp_stablecode.completion import Outcome
+from lsp_stablecode.errors import SettingsError
+
+
+def describe(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome as JSON data: names, counts and milliseconds, no text."""
+    return {
+        "outcome": outcome.name,
+        "suggestions": [
+            {
+                "characters": len(one.text),
+                "lines": one.text.count("\n") + 1,
+                "replaceRight": one.replace_right,
+                "removed": list(one.removed),
+            }
+            for one in outcome.suggestions
+        ],
+        "candidates": [
+            {
+                "finishReason": one.finish_reason,
+                "tokens": one.num_tokens,
+                "meanLogprob": round(one.mean_logprob, 4),
+            }
+            for one in outcome.candidates
+        ],
+        "shape": None
+        if outcome.shape is None
+        else {"kind": outcome.shape.kind, "reason": outcome.shape.reason},
+        "fimOrder": outcome.fim_order,
+        "statistics": asdict(outcome.statistics),
+        "totalMs": round(outcome.total_ms, 1),
+    }
+
+
+class Tracer:
+    """Counts outcomes, and writes them to a file where one is given."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._file: TextIO | None = None
+        if path is not None:
+            # Line-buffered, so that a killed server's trace is whole.
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def record(self, event: str, **data: Any) -> None:
+        """Count ``event`` and write it with ``data``."""
+        self.counts[event] += 1
+        if self._file is not None:
+            line = {"time": round(time.time(), 3), "event": event, **data}
+            self._file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def open_tracer(path: Path | None) -> Tracer:
+    """Return a tracer. Raises ``SettingsError`` where the file cannot be written."""
+    try:
+        return Tracer(path)
+    except OSError as error:
+        raise SettingsError(
+            f"The trace cannot be written to {path} ({error.strerror}).",
+            hint="Choose another file for --trace.",
+        ) from error

@@ -1,0 +1,132 @@
+"""Text to token ids and back: user text never becomes a control token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+class CodeTokenizer:
+    """A ``tokenizer.json`` with two promises about control tokens.
+
+    Every added token that is not white space (``<fim_prefix>``, ``<|endoftext|>`` …)
+    is a control token: ``encode`` treats its spelling in user text as plain text,
+    and ``control_ids`` lets the engine stop on all of them. Runs of blanks that some
+    tokenizers (GPT-NeoX) hold as added tokens stay ordinary tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, control_ids: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self.control_ids = control_ids
+
+    @classmethod
+    def from_file(cls, path: Path) -> CodeTokenizer:
+        """Read a ``tokenizer.json``.
+
+        Raises ``TokenizerError`` when there is none or it cannot be parsed.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+            control_ids = set()
+            for token in spec.get("added_tokens", ()):
+                if token["content"].strip():
+                    # Only tokens marked special can be switched off in user text.
+                    token["special"] = True
+                    control_ids.add(int(token["id"]))
+            spec["truncation"] = spec["padding"] = None
+            tokenizer = Tokenizer.from_str(json.dumps(spec))
+        except FileNotFoundError:
+            raise TokenizerError(
+                f"There is no tokenizer at {path}.",
+                hint="Put the model's tokenizer.json beside its weights.",
+            ) from None
+        except Exception as error:  # tokenizers raises bare Exception on bad content
+            raise TokenizerError(
+                f"The tokenizer at {path} cannot be read ({error}).",
+                hint="Fetch the model's tokenizer.json again.",
+            ) from error
+        tokenizer.encode_special_tokens = True
+        return cls(tokenizer, frozenset(control_ids))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids, control tokens included."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def control_id(self, token: str) -> int:
+        """Return the id of a control token by its spelling.
+
+        Raises ``TokenizerError`` unless it is exactly one token.
+        """
+        token_id = self._tokenizer.token_to_id(token)
+        if token_id is None:
+            raise TokenizerError(
+                f"The tokenizer has no control token {token!r}.",
+                hint="The model does not match its fill-in-the-middle format; "
+                "choose another model.",
+            )
+        return token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of ``text`` without any control token."""
+        return self._tokenizer.encode(_scalar(text), add_special_tokens=False).ids
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids and, for each, where its text starts in characters."""
+        encoding = self._tokenizer.encode(_scalar(text), add_special_tokens=False)
+        return encoding.ids, [start for start, _ in encoding.offsets]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ``token_ids``, control tokens spelled out."""
+        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+
+
+class StreamingDecoder:
+    """Token ids in, whole characters out.
+
+    A character may be spread over several tokens; it comes out with its last one.
+    ``context_ids`` are the prompt's last ids: some decoders join a word to the one
+    before it differently than at the start of a text. The two-offset method is the
+    one vLLM and text-generation-inference use.
+    """
+
+    def __init__(self, tokenizer: CodeTokenizer, context_ids: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._token_ids = [
+            token for token in context_ids[-4:] if token not in tokenizer.control_ids
+        ]
+        self._window_start = 0
+        self._read_to = len(self._token_ids)
+
+    def push(self, token_id: int) -> str:
+        """Add one token; return the characters it completed, perhaps none."""
+        self._token_ids.append(token_id)
+        before = self._tokenizer.decode(
+            self._token_ids[self._window_start : self._read_to]
+        )
+        after = self._tokenizer.decode(self._token_ids[self._window_start :])
+        if after.endswith(REPLACEMENT) or len(after) <= len(before):
+            return ""
+        self._window_start = self._read_to
+        self._read_to = len(self._token_ids)
+        return after[len(before) :]
+
+
+def _scalar(text: str) -> str:
+    """Replace lone surrogates, which JSON can carry and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
