@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from lsp_stablecode.errors import (
@@ -37,14 +37,8 @@ Range: TypeAlias = tuple[Position, Position]
 Change: TypeAlias = tuple[Range | None, str]
 """The range to replace (``None``: the whole document) and its new text."""
 
-
-class DocumentItem(NamedTuple):
-    """A document or a cell as the editor opens it."""
-
-    uri: str
-    language_id: str
-    version: int | None
-    text: str
+DocumentItem: TypeAlias = tuple[str, str, int | None, str]
+"""``(uri, language_id, version, text)`` of a document or a cell, as it is opened."""
 
 
 class PositionEncoding(StrEnum):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from lsp_stablecode.documents import (
     Change,
     Document,
-    DocumentItem,
     DocumentStore,
     PositionEncoding,
     num_units,
@@ -385,10 +384,10 @@ class TestNotebooks:
         """Open a notebook of four cells, of which the second is prose."""
         store = DocumentStore()
         cells = [
-            DocumentItem("cell:1", "python", 1, "one"),
-            DocumentItem("cell:2", "markdown", 1, "two"),
-            DocumentItem("cell:3", "python", 1, "three"),
-            DocumentItem("cell:4", "python", 1, "four"),
+            ("cell:1", "python", 1, "one"),
+            ("cell:2", "markdown", 1, "two"),
+            ("cell:3", "python", 1, "three"),
+            ("cell:4", "python", 1, "four"),
         ]
         store.open_notebook("file:///n.ipynb", "jupyter-notebook", cells)
         return store
@@ -416,7 +415,7 @@ class TestNotebooks:
             0,
             2,
             ["cell:5"],
-            opened=[DocumentItem("cell:5", "python", 1, "five")],
+            opened=[("cell:5", "python", 1, "five")],
             closed=["cell:1", "cell:2"],
         )
         assert store.notebook_context("cell:3") == (["five"], ["four"])
@@ -442,10 +441,7 @@ class TestNotebooks:
 
     def test_opening_again_replaces(self, store: DocumentStore) -> None:
         """A notebook opened twice has the cells of the second time."""
-        cells = [
-            DocumentItem("cell:1", "python", 1, "1"),
-            DocumentItem("cell:3", "python", 1, "3"),
-        ]
+        cells = [("cell:1", "python", 1, "1"), ("cell:3", "python", 1, "3")]
         notebook = store.open_notebook("file:///n.ipynb", "jupyter-notebook", cells)
         assert store.notebook_of("cell:3") is notebook
         assert store.notebook_context("cell:3") == (["1"], [])
