@@ -232,9 +232,7 @@ def _register_documents(server: StablecodeServer) -> None:
             session.note_close(cell.uri)
 
     def _item(document: types.TextDocumentItem) -> DocumentItem:
-        return (
-            document.uri, document.language_id, document.version, document.text
-        )
+        return (document.uri, document.language_id, document.version, document.text)
 
     def _change(
         document: types.VersionedTextDocumentIdentifier,

@@ -260,6 +260,8 @@ class Session:
                 outcome = await ticket.run(
                     job, Priority.EXPLICIT if explicit else Priority.AUTOMATIC
                 )
+            except Superseded:
+                raise
             except StablecodeError as error:
                 self.say(str(error), "error")
                 return Outcome("empty:error")

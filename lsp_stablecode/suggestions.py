@@ -109,6 +109,11 @@ def _starts_alike(suffix: str, tail: str) -> bool:
     return suffix.startswith(tail)
 
 
+def _distance(known: Known) -> tuple[bool, int]:
+    """Rank: made for this very place, then typed into, then backspaced out of."""
+    return known.num_typed < 0, abs(known.num_typed)
+
+
 class SuggestionMemory:
     """The last suggestions of every document, newest first."""
 
@@ -142,11 +147,14 @@ class SuggestionMemory:
 
     def recall(self, uri: str, prefix: str, suffix: str) -> Known | None:
         """Return what is still to be suggested here, or ``None`` if unknown."""
+        best: Known | None = None
         for remembered in self._by_document.get(uri, ()):
             known = remembered.at(prefix, suffix)
-            if known is not None:
-                return known
-        return None
+            if known is not None and (
+                best is None or _distance(known) < _distance(best)
+            ):
+                best = known
+        return best
 
     def forget(self, uri: str) -> None:
         """Drop a closed document's suggestions."""

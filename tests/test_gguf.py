@@ -31,7 +31,8 @@ from model.errors import (
     UnsupportedArchitectureError,
     WeightsCorruptError,
 )
-from model.gguf_families import FAMILIES, Header, family_of, map_tensors
+from model.gguf_configs import Header
+from model.gguf_families import FAMILIES, family_of, map_tensors
 from model.gguf_reader import GgufFile
 
 SOURCE = Source("test", "0" * 64, 1)
@@ -263,7 +264,7 @@ def test_an_unknown_architecture_is_named_with_the_supported_ones(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(UnsupportedArchitectureError, match="'mamba'.*gptneox.*qwen2"):
+    with pytest.raises(UnsupportedArchitectureError, match=r"'mamba'.*gptneox.*qwen2"):
         convert(path, tmp_path / "out")
 
 
@@ -277,7 +278,7 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a good file."""
+    """Return the bytes of a good file."""
     path = tmp_path_factory.mktemp("whole") / "model.gguf"
     write_case(CASES[0], path)
     return path.read_bytes()
