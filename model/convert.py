@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ModelError, WeightsCorruptError
-from model.gguf_families import Header, Target, family_of, map_tensors
+from model.gguf_configs import Header
+from model.gguf_families import Target, family_of, map_tensors
 from model.gguf_reader import GgufFile, Piece
 from model.gguf_tokenizer import save_tokenizer
 from model.interface import LoadProgress, ProgressCallback

@@ -11,12 +11,14 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from model.errors import (
     DownloadFailedError,
+    ModelError,
     UnknownModelError,
     UnsafeWeightsError,
 )
@@ -37,6 +39,9 @@ IGNORE_PATTERNS = (
     "consolidated*",  # Mistral's second copy of the same weights
     "*/*",
 )
+# Windows has no quota error.
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_NETWORK_BAR = "Downloading bytes"
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w][\w.-]{0,95}")
 
 
@@ -100,16 +105,24 @@ def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    wanted: dict[str, Any] = {
+        "cache_dir": hub_cache(),
+        "allow_patterns": list(ALLOW_PATTERNS),
+        "ignore_patterns": list(IGNORE_PATTERNS),
+    }
     with _named_errors(repo_id):
-        path = Path(
-            snapshot_download(
-                repo_id,
-                cache_dir=hub_cache(),
-                allow_patterns=list(ALLOW_PATTERNS),
-                ignore_patterns=list(IGNORE_PATTERNS),
-                tqdm_class=_progress_bar(progress),
-            )
+        if progress is not None:
+            progress(LoadProgress("download"))
+        # Without knowing the sum first, progress would jump back with every file.
+        plan = snapshot_download(
+            repo_id, **wanted, dry_run=True, tqdm_class=_progress_bar(None, 0)
         )
+        num_bytes = sum(file.file_size or 0 for file in plan if file.will_download)
+        _check_room(repo_id, num_bytes)
+        bar = _progress_bar(progress, num_bytes)
+        path = Path(snapshot_download(repo_id, **wanted, tqdm_class=bar))
+    if progress is not None:
+        progress(LoadProgress("download", 1.0))
     if not (path / "model.safetensors").is_file() and not (path / INDEX_NAME).is_file():
         raise UnsafeWeightsError(
             f"{repo_id} has no weights in safetensors, and pickled ones are never "
@@ -123,17 +136,27 @@ def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
     return path
 
 
-def _progress_bar(progress: ProgressCallback | None) -> type[Any]:
-    """Return a silent tqdm class that reports the bytes of the whole snapshot."""
+def _check_room(repo_id: str, num_bytes: int) -> None:
+    """Raise OSError when the cache's disk has no room for a download."""
+    existing = hub_cache()
+    while not existing.exists():
+        existing = existing.parent
+    if shutil.disk_usage(existing).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), repo_id)
+
+
+def _progress_bar(progress: ProgressCallback | None, num_bytes: int) -> type[Any]:
+    """Return a silent tqdm class that reports the share of ``num_bytes`` on disk."""
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # no thread that redraws what is never drawn
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            # The bars for files and for the network are not the bytes on disk.
-            name = kwargs.pop("name", None)
-            self._counts_bytes = name == "huggingface_hub.snapshot_download"
+            # One more bar counts files, and one what came over the network.
+            counts = kwargs.get("unit") == "B" and kwargs.get("desc") != _NETWORK_BAR
+            self._counts_bytes = counts and num_bytes > 0
             super().__init__(*args, **{**kwargs, "disable": False, "file": _NOWHERE})
-            self._report()
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
             """Draw nothing."""
@@ -141,13 +164,9 @@ def _progress_bar(progress: ProgressCallback | None) -> type[Any]:
         def update(self, n: float | None = 1) -> bool | None:
             """Count and report."""
             drawn: bool | None = super().update(n)
-            self._report()
-            return drawn
-
-        def _report(self) -> None:
             if progress is not None and self._counts_bytes:
-                fraction = min(1.0, self.n / self.total) if self.total else None
-                progress(LoadProgress("download", fraction))
+                progress(LoadProgress("download", min(1.0, self.n / num_bytes)))
+            return drawn
 
     return Bar
 
@@ -170,7 +189,16 @@ _NOWHERE = _Nowhere()
 @contextlib.contextmanager
 def _named_errors(repo_id: str) -> Iterator[None]:
     """Turn what the hub's package raises into our errors, in one sentence each."""
+    try:
+        yield
+    except Exception as error:  # whatever the hub's package or HTTP raises
+        raise _named(repo_id, error) from error
+
+
+def _named(repo_id: str, error: Exception) -> ModelError:
+    """Return our error for one of the hub's."""
     from huggingface_hub.errors import (
+        DryRunError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
@@ -179,57 +207,50 @@ def _named_errors(repo_id: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    try:
-        yield
-    except GatedRepoError as error:
-        raise DownloadFailedError(
-            f"The hub gives {repo_id} only to those who accepted its licence.",
-            hint="Accept it on the model's page and run `hf auth login`.",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise UnknownModelError(
-            f"The hub has no model {repo_id}, or it is private.",
-            hint="Check the name; for a private model run `hf auth login`.",
-        ) from error
-    except HFValidationError as error:
-        raise UnknownModelError(
-            f"{repo_id!r} is no name of a hub repository.",
-            hint="It should look like owner/name.",
-        ) from error
-    except OfflineModeIsEnabled as error:
-        raise DownloadFailedError(
-            f"{repo_id} cannot be fetched: HF_HUB_OFFLINE forbids it.",
-            hint="Unset HF_HUB_OFFLINE and run it again.",
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise DownloadFailedError(
+    if isinstance(error, (DryRunError, LocalEntryNotFoundError)):
+        # These only say that there is nothing in the cache either.
+        if isinstance(error.__cause__, (HfHubHTTPError, OfflineModeIsEnabled)):
+            return _named(repo_id, error.__cause__)
+        return DownloadFailedError(
             f"{repo_id} cannot be fetched: the hub does not answer.",
             hint="Check the network connection and run it again.",
-        ) from error
-    except HfHubHTTPError as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            hint = "Accept its licence on the model's page and run `hf auth login`."
-        else:
-            hint = "Try again later."
-        raise DownloadFailedError(
-            f"The hub refused {repo_id} (status {status or 'unknown'}).", hint=hint
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DownloadFailedError(
-                f"{repo_id} does not fit on the disk of {hub_cache()}.",
-                hint="Free some space, or set HF_HOME to a directory elsewhere.",
-            ) from error
-        raise DownloadFailedError(
-            f"{repo_id} cannot be fetched ({_first_line(error)}).",
-            hint="Check the network connection and the cache directory.",
-        ) from error
-    except Exception as error:  # whatever the HTTP client underneath raises
-        raise DownloadFailedError(
-            f"The download of {repo_id} broke off ({_first_line(error)}).",
-            hint="Check the network connection and run it again.",
-        ) from error
+        )
+    if isinstance(error, OfflineModeIsEnabled):
+        return DownloadFailedError(
+            f"{repo_id} cannot be fetched: HF_HUB_OFFLINE forbids it.",
+            hint="Unset HF_HUB_OFFLINE and run it again.",
+        )
+    if isinstance(error, GatedRepoError):
+        return DownloadFailedError(
+            f"The hub gives {repo_id} only to those who accepted its licence.",
+            hint="Accept it on the model's page and run `hf auth login`.",
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return UnknownModelError(
+            f"The hub has no model {repo_id}, or it is private.",
+            hint="Check the name; for a private model run `hf auth login`.",
+        )
+    if isinstance(error, HFValidationError):
+        return UnknownModelError(
+            f"{repo_id!r} is no name of a hub repository.",
+            hint="It should look like owner/name.",
+        )
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        licence = "Accept its licence on the model's page and run `hf auth login`."
+        return DownloadFailedError(
+            f"The hub refused {repo_id} (status {status}).",
+            hint=licence if status in (401, 403) else "Try again later.",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return DownloadFailedError(
+            f"{repo_id} does not fit on the disk of {hub_cache()}.",
+            hint="Free some space, or set HF_HOME to a directory elsewhere.",
+        )
+    return DownloadFailedError(
+        f"The download of {repo_id} broke off ({_first_line(error)}).",
+        hint="Check the network connection and run it again.",
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -50,6 +50,8 @@ def locate(
     ``allow_download``. Raises ``UnknownModelError``, ``DownloadNotAllowedError``, and
     what ``pull`` raises.
     """
+    if not name.strip():
+        raise _unknown(name)
     entry = find_entry(name)
     if entry is not None and entry.source == "starter":
         return Located("starter", None, entry, "starter packages")

@@ -1,0 +1,108 @@
+"""Our own cache: the starter and GGUF files, each converted once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from model import starter
+from model.catalog import CatalogEntry
+from model.convert import (
+    Source,
+    build_once,
+    convert_gguf,
+    converted_bytes,
+    sha256_of,
+    usable,
+)
+from model.interface import ProgressCallback
+
+DTYPE = "bfloat16"
+_STARTER_WEIGHT_BYTES = 1_260_400_000
+
+
+def cache_directory() -> Path:
+    """Return where conversions are kept; ``LSP_STABLECODE_CACHE`` overrides it."""
+    if value := os.environ.get("LSP_STABLECODE_CACHE"):
+        return Path(value).expanduser()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("lsp-stablecode", appauthor=False))
+
+
+def starter_directory() -> Path:
+    """Return where the converted starter is kept."""
+    return cache_directory() / "models" / f"starter-{starter.STARTER_SHA256[:12]}"
+
+
+def prepare_starter(progress: ProgressCallback | None) -> Path:
+    """Return the converted starter, converting it the first time."""
+    directory = starter_directory()
+
+    def is_current() -> bool:
+        conversion = usable(directory, DTYPE)
+        sha256 = starter.STARTER_SHA256
+        return conversion is not None and conversion.source.sha256 == sha256
+
+    def build(partial: Path) -> None:
+        gguf = partial / "starter.gguf"
+        starter.assemble(gguf, progress)
+        source = Source("starter", starter.STARTER_SHA256, starter.STARTER_BYTES)
+        convert_gguf(gguf, partial, source, dtype=DTYPE, progress=progress)
+        gguf.unlink()
+
+    if not is_current():
+        starter.find_parts()
+        num_bytes = starter.STARTER_BYTES + _STARTER_WEIGHT_BYTES
+        build_once(directory, num_bytes, is_current, build, progress)
+    return directory
+
+
+def gguf_directory(path: Path) -> Path:
+    """Return where the conversion of a GGUF file is kept: one place per path."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:60].strip(".-") or "model"
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+    return cache_directory() / "models" / f"{stem}-{digest}"
+
+
+def is_current_gguf(directory: Path, path: Path) -> bool:
+    """Return whether a usable conversion was made from the file as it is now."""
+    conversion = usable(directory, DTYPE)
+    if conversion is None:
+        return False
+    stat = path.stat()
+    made_from = (conversion.source.num_bytes, conversion.source.mtime_ns)
+    return made_from == (stat.st_size, stat.st_mtime_ns)
+
+
+def prepare_gguf(
+    path: Path, entry: CatalogEntry | None, progress: ProgressCallback | None
+) -> Path:
+    """Return the converted GGUF file, converting it if it is new or has changed."""
+    directory = gguf_directory(path)
+
+    def build(partial: Path) -> None:
+        stat = path.stat()
+        digest = sha256_of(path, progress, "read weights")
+        source = Source(str(path), digest, stat.st_size, stat.st_mtime_ns)
+        convert_gguf(
+            path,
+            partial,
+            source,
+            dtype=DTYPE,
+            rope_theta=entry.rope_theta if entry else None,
+            progress=progress,
+        )
+
+    if not is_current_gguf(directory, path):
+        num_bytes = converted_bytes(path, DTYPE)
+        build_once(
+            directory,
+            num_bytes,
+            lambda: is_current_gguf(directory, path),
+            build,
+            progress,
+        )
+    return directory
