@@ -75,6 +75,8 @@ _CONTROL_TOKEN = re.compile(
 _LEADING_BLANK_LINES = re.compile(r"(?:[ \t]*\n)+")
 # Scripts written without blanks between words have no word end to cut back to.
 _PARTIAL_WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff]+$")
+_ONE_BLANK = re.compile(r" (?![ \t])")
+_ONE_BLANK_END = re.compile(r"(?<![ \t]) $")
 _JOINS_NEXT = " \t([{.=!-+*/&|~@<,:?%^\\$#"
 
 # What it means that the rule, or the user, stopped before there was anything.
@@ -260,16 +262,19 @@ class _Work:
                 self._set("", "line-complete")
             elif match:
                 self._set("\n" + self.text[match.end() :], "leading-blank-lines")
-            elif self.shape.reason == "string":
-                return  # blanks are content there
-            elif self.before[-1] in " \t" and self.text[:1] in (" ", "\t"):
-                self._set(self.text.lstrip(" \t"), "leading-blanks")
+            elif self._doubles_blank():
+                self._set(self.text[1:], "leading-blanks")
             return
         if match:
             rest = self.text[match.end() :]
             self._set(self._without_typed(rest), "leading-blank-lines")
         elif self.before and self.text[:1] in (" ", "\t"):
             self._undouble_indentation()
+
+    def _doubles_blank(self) -> bool:
+        # more than one is an alignment; in a string any is content
+        is_double = _ONE_BLANK_END.search(self.before) and _ONE_BLANK.match(self.text)
+        return bool(is_double) and self.shape.reason != "string"
 
     def _without_typed(self, text: str) -> str:
         """Return ``text``, whose first line starts at column 0, less what is typed."""
@@ -408,14 +413,23 @@ class _Work:
         return not (_is_word(right[length - 1]) and _is_word(right[length]))
 
     def _cut_at_right(self, start: int) -> bool:
+        if not self._repeats_right(start):
+            return False
         kept = self.text[:start]
-        if len(self._brackets(kept).inside) > len(self._brackets().inside):
-            return False  # the closer repeated is one of the text's own
         if self.right[:1].isspace():
             kept = kept.rstrip(" \t")
         self._set(kept, "suffix-overlap")
         self.is_joined = True
         return True
+
+    def _repeats_right(self, start: int) -> bool:
+        """Return whether the closers from ``start`` on are not the text's own.
+
+        The text may bring as many of its own as it closes of the prefix's.
+        """
+        kept = self._brackets(self.text[:start])
+        own = len(kept.inside) - len(self._brackets().inside)
+        return own <= len(kept.closers)
 
     def _join_right(self) -> None:
         """Settle how the text's end meets the rest of the line."""
@@ -447,6 +461,9 @@ class _Work:
         bare = self.text.rstrip()
         if not brackets.in_code and not brackets.closers:
             return _textual_overlap(bare, self.right)
+        whole = self.right.strip()
+        if bare.endswith(whole) and self._repeats_right(len(bare) - len(whole)):
+            return len(self.right.rstrip())
         queue = self._closing_marks(bare, brackets)
         opened = [character for _, character in brackets.inside]
         covered = 0
@@ -522,11 +539,11 @@ class _Work:
         )
 
     def _repeats_above(self) -> bool:
+        if not self.is_blank:
+            return False  # who begins a line again means to have it again
         above = [line for line in self.prefix.split("\n")[:-1] if line.strip()]
         lines = (self.before + self.text).split("\n")
         ours = [line for line in lines if line.strip()]
-        if not self.is_blank and (len(ours) > 1 or self.right.strip()):
-            return False
         if len(ours) > len(above):
             return False
         tail = above[len(above) - len(ours) :]

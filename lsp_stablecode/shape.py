@@ -168,7 +168,8 @@ _HTML = Syntax(
     comments=(),
     regions=(("<!--", "-->"), ("/*", "*/")),
     quotes='"',
-    header=re.compile(
+    # a label: pages often do not indent what a tag holds
+    label=re.compile(
         rf"<(?!(?:{_VOID_TAGS})\b)([A-Za-z][\w:.-]*)(?:\s[^<>]*)?(?<!/)>$"
     ),
 )
@@ -178,6 +179,7 @@ _SQL = Syntax(
     header=re.compile(
         r"\b(?:begin|as|then|else|loop|declare|select|from|where|set|values)$", re.I
     ),
+    label=re.compile(r"^\s*(?:begin|declare|then|else|loop|as)$", re.I),
     closers=_words("end END"),
     middles=_words("else ELSE when WHEN exception EXCEPTION"),
 )
