@@ -161,6 +161,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="ask the server, the raw model, or both (default)",
     )
     infilling.add_argument(
+        "--trigger",
+        choices=("invoked", "automatic"),
+        default="invoked",
+        help="ask the server as by hand (default) or as while typing",
+    )
+    infilling.add_argument(
         "--json", metavar="FILE", help="write all tasks and figures to FILE"
     )
     infilling.set_defaults(run=_lazy("infilling"))

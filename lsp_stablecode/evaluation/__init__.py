@@ -1,0 +1,1 @@
+"""Measures of how good completions are, on published benchmarks."""
