@@ -26,7 +26,7 @@ _STARTER_WEIGHT_BYTES = 1_260_400_000
 def cache_directory() -> Path:
     """Return where conversions are kept; ``LSP_STABLECODE_CACHE`` overrides it."""
     if value := os.environ.get("LSP_STABLECODE_CACHE"):
-        return Path(value).expanduser()
+        return Path(value).expanduser().absolute()
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("lsp-stablecode", appauthor=False))

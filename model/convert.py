@@ -33,6 +33,12 @@ from model.safetensors_files import SafetensorsWriter, read_header
 _LOG = logging.getLogger(__name__)
 CONVERTER_VERSION = 1
 _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 _SPARE_BYTES = 64 << 20  # tokenizer, configs, and room for the rest of the system
 _NUM_THREADS = 2
 _MAX_PENDING = 16  # pieces in flight: bounds the memory
@@ -51,11 +57,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The contents of ``conversion.json``."""
+    """The contents of ``conversion.json``. ``file_bytes`` has each file's size."""
 
     source: Source
     dtype: str
-    num_weight_bytes: int
+    file_bytes: dict[str, int]
     converter_version: int = CONVERTER_VERSION
     notes: tuple[str, ...] = ()
 
@@ -80,12 +86,12 @@ def usable(directory: Path, dtype: str = "bfloat16") -> Conversion | None:
         return None
     if conversion.converter_version != CONVERTER_VERSION:
         return None
-    weights = directory / "model.safetensors"
     try:
-        read_header(weights)
-        for name in ("config.json", "tokenizer.json"):
-            json.loads((directory / name).read_text("utf-8"))
-    except (WeightsCorruptError, OSError, ValueError) as error:
+        read_header(directory / "model.safetensors")
+        for name, num_bytes in conversion.file_bytes.items():
+            if (directory / name).stat().st_size != num_bytes:
+                raise OSError(f"{name} is not as long as it was")
+    except (WeightsCorruptError, OSError) as error:
         _LOG.warning("conversion in %s is damaged, redoing it: %s", directory, error)
         return None
     return conversion
@@ -116,15 +122,15 @@ def convert_gguf(
             config["rope_parameters"]["rope_theta"] = rope_theta
             config["rope_theta"] = rope_theta
         config["dtype"] = dtype
-        weights = directory / "model.safetensors"
-        _write_weights(file, targets, weights, dtype, progress)
+        _write_weights(file, targets, directory / "model.safetensors", dtype, progress)
         if progress is not None:
             progress(LoadProgress("convert tokenizer"))
         architecture = header.architecture
         notes = save_tokenizer(file, architecture, directory / "tokenizer.json")
         _write_json(directory / "config.json", config)
         _write_json(directory / "tokenizer_config.json", _tokenizer_config(file))
-    record = Conversion(source, dtype, weights.stat().st_size, notes=notes)
+    written = {name: (directory / name).stat().st_size for name in _FILES}
+    record = Conversion(source, dtype, written, notes=notes)
     _write_json(directory / "conversion.json", asdict(record))
 
 

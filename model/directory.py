@@ -15,7 +15,7 @@ from model.errors import (
     WeightsNotFoundError,
 )
 from model.locate import PICKLE_SUFFIXES
-from model.safetensors_files import check_directory
+from model.safetensors_files import INDEX_NAME, SINGLE_NAME, check_directory
 
 # Read by every transformers 5; anything else is asked of transformers itself, whose
 # import takes a second.
@@ -35,6 +35,15 @@ _USUAL_MODEL_TYPES = frozenset(
         "starcoder2",
     )
 )
+
+
+def is_model(directory: Path | None) -> bool:
+    """Return whether a directory has a config and weights; opens nothing."""
+    return (
+        directory is not None
+        and (directory / "config.json").is_file()
+        and any((directory / name).is_file() for name in (SINGLE_NAME, INDEX_NAME))
+    )
 
 
 def check_model(directory: Path) -> dict[str, Any]:

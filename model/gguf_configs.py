@@ -51,9 +51,9 @@ class Header:
         return any(name.endswith(suffix) for name in self.file.tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape; raises ``WeightsCorruptError`` if it is missing."""
-        if name not in self.file.tensors:
-            raise self.file.corrupt(f"it lacks tensor {name}")
+        """Return a matrix's shape; raises ``WeightsCorruptError`` if it is missing."""
+        if name not in self.file.tensors or len(self.file.tensors[name].shape) != 2:
+            raise self.file.corrupt(f"it lacks the matrix {name}")
         return self.file.tensors[name].shape
 
     @property
@@ -105,10 +105,13 @@ def _common(header: Header, architecture: str, model_type: str) -> Config:
             f"{header.file.path.name} is a mixture of experts, which is not supported.",
             hint="Use a dense model.",
         )
+    num_tokens, width = header.shape("token_embd.weight")
+    if width != header.count("embedding_length"):
+        raise header.file.corrupt(f"its embeddings have {width} channels")
     config: Config = {
         "architectures": [architecture],
         "model_type": model_type,
-        "vocab_size": header.shape("token_embd.weight")[0],
+        "vocab_size": num_tokens,
         "hidden_size": header.count("embedding_length"),
         "num_hidden_layers": header.count("block_count"),
         "num_attention_heads": header.count("attention.head_count"),

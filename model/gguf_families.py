@@ -197,6 +197,12 @@ def family_of(header: Header) -> Family:
 
     Raises ``UnsupportedArchitectureError`` that names what is supported.
     """
+    parts = header.file.metadata.get("split.count", 1)
+    if isinstance(parts, int) and parts > 1:
+        raise UnsupportedArchitectureError(
+            f"{header.file.path.name} is one of {parts} parts of a model.",
+            hint="Join them first: llama-gguf-split --merge.",
+        )
     family = FAMILIES.get(header.architecture)
     if family is None:
         raise UnsupportedArchitectureError(

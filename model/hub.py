@@ -99,7 +99,8 @@ def _is_complete(snapshot: Path) -> bool:
 def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
     """Download a repository's weights and tokenizer; return the snapshot.
 
-    What is already in the cache is not fetched again. Raises ``UnknownModelError``,
+    What is already in the cache is not fetched again. ``progress`` is called from the
+    threads that download. Raises ``UnknownModelError``,
     ``DownloadFailedError``, or ``UnsafeWeightsError`` when the repository has no
     safetensors.
     """

@@ -19,6 +19,7 @@ from typing import Any
 
 from model.errors import WeightsCorruptError
 
+SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _BITS = {
@@ -103,7 +104,7 @@ def check_directory(directory: Path) -> tuple[Path, ...]:
     ``WeightsCorruptError``. The result is empty when there are no such files.
     """
     index = directory / INDEX_NAME
-    single = directory / "model.safetensors"
+    single = directory / SINGLE_NAME
     if single.is_file():
         read_header(single)
         return (single,)

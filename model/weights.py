@@ -28,7 +28,13 @@ from model.conversions import (
     starter_directory,
 )
 from model.convert import read_conversion, sha256_of, usable
-from model.directory import check_model, end_token, read_config, vocabulary
+from model.directory import (
+    check_model,
+    end_token,
+    is_model,
+    read_config,
+    vocabulary,
+)
 from model.errors import ModelError, WeightsCorruptError
 from model.gguf_configs import Header
 from model.gguf_families import family_of, map_tensors
@@ -102,10 +108,10 @@ def weights_present(name: str) -> bool:
         present = read_conversion(starter_directory()) is not None
         return present or starter.starter_available()
     try:
-        locate(name, allow_download=False)
+        located = locate(name, allow_download=False)
     except ModelError:
         return False
-    return True
+    return located.kind == "gguf" or is_model(located.path)
 
 
 def verify(name: str, progress: ProgressCallback | None = None) -> str:

@@ -268,6 +268,33 @@ def test_an_unknown_architecture_is_named_with_the_supported_ones(
         convert(path, tmp_path / "out")
 
 
+def test_a_part_of_a_split_model_is_refused(tmp_path: Path) -> None:
+    """The user learns how to join the parts."""
+    path = tmp_path / "model-00001-of-00003.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint16("split.count", 3)
+    writer.add_tensor("token_embd.weight", np.zeros((2, 2), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedArchitectureError, match="one of 3 parts"):
+        convert(path, tmp_path / "out")
+
+
+def test_transformers_loads_the_converted_tokenizer_unchanged(tmp_path: Path) -> None:
+    """AutoTokenizer keeps digit splitting, which it drops for gpt_neox by itself."""
+    from transformers import AutoTokenizer
+
+    case = next(case for case in CASES if case.name == "gptneox")
+    write_case(case, tmp_path / "model.gguf")
+    directory = convert(tmp_path / "model.gguf", tmp_path / "out")
+    ours = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    theirs = AutoTokenizer.from_pretrained(directory).backend_tokenizer
+    text = "x = 12345 + y1\n<fim_prefix>"
+    assert theirs.encode(text).ids == ours.encode(text).ids
+
+
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     """A file that lacks a layer's matrix is not converted."""
     path = tmp_path / "model.gguf"

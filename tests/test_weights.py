@@ -182,6 +182,15 @@ def test_a_directory_cannot_stand_in_for_a_catalogue_name(
 # Refusing
 
 
+def test_presence_asks_for_config_and_weights(tmp_path: Path) -> None:
+    """Any other directory is no model."""
+    assert not weights.weights_present(str(tmp_path))
+    make_directory(tmp_path / "m")
+    assert weights.weights_present(str(tmp_path / "m"))
+    make_gguf(tmp_path / "m.gguf")
+    assert weights.weights_present(str(tmp_path / "m.gguf"))
+
+
 def test_pickles_are_refused(tmp_path: Path) -> None:
     """Only pickled weights: refused by name, and never opened."""
     make_directory(tmp_path / "m")
@@ -588,6 +597,18 @@ def test_a_hub_that_does_not_answer_is_said_so(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadFailedError, match="does not answer"):
         weights.prepare("owner/model", allow_download=True)
+
+
+def test_the_hubs_own_offline_switch_is_obeyed(
+    fake_hub: type[Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HF_HUB_OFFLINE wins over our permission, and is named."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadFailedError, match="HF_HUB_OFFLINE"):
+        weights.prepare("owner/model", allow_download=True)
+    assert fake_hub.requested == []
 
 
 def test_a_repository_of_pickles_is_refused(fake_hub: type[Hub]) -> None:
