@@ -392,23 +392,28 @@ class _Work:
         places = [i for i, c in enumerate(line) if not c.isspace()]
         bare = "".join(line[i] for i in places)
         offset = len(head) + len(newline)
-        for length in range(min(len(bare), len(right)), 0, -1):
+        # before a whole line, its first word at the text's end is no overlap
+        least = len(right) if self.is_blank else 1
+        for length in range(min(len(bare), len(right)), least - 1, -1):
             if not bare.endswith(right[:length]):
                 continue
             start = offset + places[-length]
+            # all of it: then the text's line is the whole line, token or not
+            is_all = length == len(right) and not self.is_blank
             is_token = self._is_token_start(start) and self._ends_token(length, right)
-            if is_token and self._cut_at_right(start):
+            if (is_all or is_token) and self._cut_at_right(start):
                 return
         found = bare.find(right) if len(right) >= 3 else -1
         if found >= 0 and self._is_token_start(offset + places[found]):
             self._cut_at_right(offset + places[found])
 
     def _is_token_start(self, index: int) -> bool:
-        left = (self.prefix[-1:] + self.text)[index : index + 1]
+        left = self.text[index - 1] if index else self.prefix[-1:]
         return not (_is_word(left) and _is_word(self.text[index]))
 
-    def _ends_token(self, length: int, right: str) -> bool:
-        if length >= len(right):
+    @staticmethod
+    def _ends_token(length: int, right: str) -> bool:
+        if length == len(right):
             return True
         return not (_is_word(right[length - 1]) and _is_word(right[length]))
 
@@ -462,7 +467,8 @@ class _Work:
         if not brackets.in_code and not brackets.closers:
             return _textual_overlap(bare, self.right)
         whole = self.right.strip()
-        if bare.endswith(whole) and self._repeats_right(len(bare) - len(whole)):
+        is_all = not self.has_text_right and bare.endswith(whole)
+        if is_all and self._repeats_right(len(bare) - len(whole)):
             return len(self.right.rstrip())
         queue = self._closing_marks(bare, brackets)
         opened = [character for _, character in brackets.inside]

@@ -63,7 +63,7 @@ class _Line(NamedTuple):
 _LOOP = re.compile(
     r"(?P<word>(?=\w*[^\W\d_])\w{2,16}?)(?P=word){5,}"
     r"|(?P<letter>[^\W\d_])(?P=letter){19,}"
-    r"|(?P<list>(?=\S)[^\n]{3,24}?)(?P=list){9,}"
+    r"|(?P<list>(?=\S..)[^\w\n]{0,12}\w[^\n]{0,20}?)(?P=list){9,}"
     r"|(?P<mark>[^\w\s])(?P=mark){99,}"
 )
 _MIN_LOOP = 12  # the shortest text that _LOOP can match
