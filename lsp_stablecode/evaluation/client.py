@@ -12,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ _ENCODING = PositionEncoding.UTF16
 _INITIALIZE_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 300.0
 _EXIT_TIMEOUT_S = 10.0
+_LAST_WORDS_S = 1.0
 _POLL_S = 0.1
 _STDERR_LINES = 20
 
@@ -121,6 +122,15 @@ class EditorClient:
             inserted = _accept(document, items[0], (line, character))
         return Answer(document.text, inserted, explanation, elapsed_ms)
 
+    async def leave(self) -> None:
+        """Shut the server down and wait for its end. Raises ``ServerFailedError``."""
+        await self._ask(self._client.shutdown_async(None), _EXIT_TIMEOUT_S)
+        self._client.exit(None)
+        try:
+            await asyncio.wait_for(self._process.wait(), _EXIT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ServerFailedError("The server does not end after `exit`.") from error
+
     async def _command(self, name: str, *arguments: object) -> dict[str, Any]:
         params = types.ExecuteCommandParams(f"{_SECTION}.{name}", list(arguments))
         answer = _plain(
@@ -128,12 +138,14 @@ class EditorClient:
         )
         return answer if isinstance(answer, dict) else {}
 
-    async def _ask(self, request: Coroutine[Any, Any, Any]) -> Any:
+    async def _ask(
+        self, request: Coroutine[Any, Any, Any], timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> Any:
         # pygls fails the requests under way when a server ends, but not later ones.
         if self._process.returncode is not None:
             request.close()
             raise ServerFailedError("The server process ended.")
-        return await _answer(request)
+        return await _answer(request, timeout_s)
 
 
 @asynccontextmanager
@@ -159,23 +171,22 @@ async def start_editor(
             _INITIALIZE_TIMEOUT_S,
         )
         client.initialized(types.InitializedParams())
-        yield EditorClient(client, process)
-        await _answer(client.shutdown_async(None), _EXIT_TIMEOUT_S)
-        client.exit(None)
-        await asyncio.wait_for(process.wait(), _EXIT_TIMEOUT_S)
+        editor = EditorClient(client, process)
+        yield editor
+        await editor.leave()
     except ServerFailedError as error:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(process.wait(), log), _LAST_WORDS_S)
         if process.returncode is not None and last_lines:
             raise ServerFailedError(
                 f"{error.message} It said: {last_lines[-1]}", hint=error.hint
             ) from error
         raise
-    except TimeoutError as error:
-        raise ServerFailedError("The server does not end.") from error
     finally:
         if process.returncode is None:
             process.kill()
         await client.stop()  # type: ignore[no-untyped-call]
-        await log
+        log.cancel()
 
 
 def _answer_the_server(client: LanguageClient, settings: dict[str, Any]) -> None:
@@ -229,9 +240,7 @@ def _accept(
     return inserted
 
 
-async def _answer(
-    request: Coroutine[Any, Any, Any], timeout_s: float = _ANSWER_TIMEOUT_S
-) -> Any:
+async def _answer(request: Coroutine[Any, Any, Any], timeout_s: float) -> Any:
     """Await an answer. Raises ``ServerFailedError``."""
     try:
         return await asyncio.wait_for(request, timeout_s)
