@@ -66,10 +66,11 @@ def finish(
 
 # Also half of one at the end, where the token limit struck inside it.
 _CONTROL_TOKEN = re.compile(
-    r"<[|｜][^\n<>|｜]{1,48}[|｜]>|<[|｜][A-Za-z][\w▁-]*[|｜]?$"
-    r"|<(?:fim|FIM|repo|file|jupyter|issue|commit|empty)[_-][A-Za-z_]+>"
-    r"|<fim_\w*$|<(?:EOT|PRE|SUF|MID|EOM|EOS|unk|eos|bos|pad|reponame|filename"
-    r"|gh_stars|endoftext)>|</s>$|\[(?:PREFIX|MIDDLE|SUFFIX)\]|[\x00\ufffd]"
+    r"<[|｜][^\n<>|｜]{1,48}[|｜]>|<[|｜][A-Za-z][\w▁-]*[|｜]?\s*\Z"
+    r"|<(?:fim|FIM)[_-]\w+>|<fim_\w*\s*\Z"
+    r"|<(?:repo_name|file_sep|jupyter_(?:start|text|code|output)|empty_output"
+    r"|issue_(?:start|comment|closed)|commit_(?:before|msg|after))>"
+    r"|<(?:EOT|SUF|MID|EOM|EOS|unk|eos|bos|pad|reponame|gh_stars|endoftext)>|</s>\s*\Z|\[(?:PREFIX|MIDDLE|SUFFIX)\]|[\x00\ufffd]"
 )
 
 _LEADING_BLANK_LINES = re.compile(r"(?:[ \t]*\n)+")
@@ -200,6 +201,7 @@ class _Work:
         self.text = unify_line_ends(self.text)
         self._cut_unfinished_end()
         self._stop_late()
+        self._cut_control_tokens()  # half of one may have come to stand at the end
         self.ended_line = self._ends_with_line_end()
         self._tidy_beginning()
         self._strip_line_ends()
@@ -220,8 +222,7 @@ class _Work:
     # What the generation left at the ends ------------------------------------------
 
     def _cut_control_tokens(self) -> None:
-        match = _CONTROL_TOKEN.search(self.text)
-        if match:
+        while match := _CONTROL_TOKEN.search(self.text):
             self._set(self.text[: match.start()], "control-token")
 
     def _cut_unfinished_end(self) -> None:
@@ -268,7 +269,10 @@ class _Work:
         if match:
             rest = self.text[match.end() :]
             self._set(self._without_typed(rest), "leading-blank-lines")
-        elif self.before and self.text[:1] in (" ", "\t"):
+            is_doubled = self.shape.indent_fixed
+        else:
+            is_doubled = bool(self.before)
+        if is_doubled and self.text[:1] in (" ", "\t"):
             self._undouble_indentation()
 
     def _doubles_blank(self) -> bool:

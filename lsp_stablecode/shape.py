@@ -556,15 +556,12 @@ def _look(prefix: str, suffix: str, language_id: str) -> _Place:
     )
 
 
-_STRING_LINE = re.compile(r"""^[\s_"']*["'_][\s_"']*$""")
-
-
 def _code_line_above(lines: list[str], index: int) -> int:
     """Return the index of the code line above, past blanks, comments, docstrings."""
     lowest = max(index - _MAX_LOOK_BACK, -1)
     for above in range(index - 1, lowest, -1):
         line = lines[above]
-        if line.strip() and not _STRING_LINE.match(line):
+        if line.strip(" \t_\"'"):
             return above
     return -1
 

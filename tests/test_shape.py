@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsp_stablecode.shape import SYNTAXES, Shape, decide_shape, lex, mask
@@ -167,10 +167,12 @@ def test_window_that_begins_inside_a_docstring() -> None:
 fragments = st.sampled_from(
     [*"()[]{}\"'`:;,#/\\*- \t\n\r<>=|.", "\r\n", '"""', "def f", "if", "x", "/*", "é"]
 )
+patient = settings(deadline=None)  # other work may share the machine
 texts = st.lists(fragments, max_size=40).map("".join)
 languages = st.sampled_from([*SYNTAXES, "unknown"])
 
 
+@patient
 @given(texts, texts, languages)
 def test_never_raises(prefix: str, suffix: str, language_id: str) -> None:
     """Any text at all has a shape, and the same one every time."""
@@ -181,6 +183,7 @@ def test_never_raises(prefix: str, suffix: str, language_id: str) -> None:
     assert shape.indent >= 0
 
 
+@patient
 @given(texts, languages)
 def test_mask_keeps_length_and_line_ends(text: str, language_id: str) -> None:
     """A masked text has every character's place, and its lines."""
@@ -190,6 +193,7 @@ def test_mask_keeps_length_and_line_ends(text: str, language_id: str) -> None:
         assert (ours in "\r\n") == (theirs in "\r\n")
 
 
+@patient
 @given(texts, languages)
 def test_spans_are_in_order(text: str, language_id: str) -> None:
     """Strings and comments follow each other without overlap."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsp_stablecode.shape import decide_shape
@@ -231,12 +231,14 @@ def test_carriage_returns(document: str, text: str, kept: str, reason: str) -> N
 marks = [*"(){}:'#é \n\r", "\r\n", "\n  ", "\n    ", "\n        ", "    ", '"""']
 words = ["else", "end", "el", "return x", "foo(a)", "bar"]
 pieces = st.sampled_from([*marks, *words])
+patient = settings(deadline=None)  # other work may share the machine
 texts = st.lists(pieces, max_size=25).map("".join)
 languages = st.sampled_from(
     ["python", "javascript", "ruby", "go", "c", "html", "yaml", "lua", "plaintext"]
 )
 
 
+@patient
 @given(texts, texts, texts, languages, st.sampled_from(["auto", "always", "never"]))
 def test_a_verdict_is_final(
     prefix: str, suffix: str, text: str, language_id: str, multi_line: str
