@@ -21,6 +21,7 @@ from model import CancelFlag, Candidate, Engine, FillRequest, Statistics
 
 _PREFIX_LINES = 3000
 _SUFFIX_LINES = 1000
+_LINE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def generate(
         FillRequest(
             prefix=query.prefix,
             suffix=query.suffix,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=_token_limit(shape, settings),
             fim_order=settings.fim_order,
             temperature=settings.temperature,
             num_candidates=num_candidates_wanted(query, settings),
@@ -167,6 +168,13 @@ def generate(
         statistics=result.statistics,
         total_ms=(time.perf_counter() - started) * 1000,
     )
+
+
+def _token_limit(shape: Shape, settings: Settings) -> int:
+    """Return the most tokens worth generating: one line is rarely a long one."""
+    if shape.kind == "line":
+        return min(settings.max_new_tokens, _LINE_TOKENS)
+    return settings.max_new_tokens
 
 
 def to_remember(outcome: Outcome) -> tuple[Suggested, ...]:

@@ -1,4 +1,4 @@
-r"""The text of open documents, and the only code that converts positions.
+r"""A document's text, and the only code that converts positions.
 
 A *line* is numbered from 0 and ends at ``\n``, ``\r\n`` or ``\r``, nothing else
 (LSP 3.18, "Text Documents"). A *character* counts code units of the negotiated
@@ -11,34 +11,18 @@ nearest one inside, and one within a character moves to that character's start.
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 from itertools import accumulate
-from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import unquote
-
-from lsp_stablecode.errors import (
-    DocumentDecodeError,
-    DocumentNotFoundError,
-    DocumentNotOpenError,
-)
 
 Position: TypeAlias = tuple[int, int]
 """``(line, character)``, as on the wire."""
 
 Range: TypeAlias = tuple[Position, Position]
 """``(start, end)``, the end exclusive."""
-
-Change: TypeAlias = tuple[Range | None, str]
-"""The range to replace (``None``: the whole document) and its new text."""
-
-DocumentItem: TypeAlias = tuple[str, str, int | None, str]
-"""``(uri, language_id, version, text)`` of a document or a cell, as it is opened."""
 
 
 class PositionEncoding(StrEnum):
@@ -55,7 +39,6 @@ _CODECS = {
     PositionEncoding.UTF32: ("utf-32-le", 4),
 }
 _ENDED_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)")
-_FILE_URI = re.compile(r"file:(?://([^/?#]*))?+(/[^?#]*)", re.IGNORECASE)
 
 
 def num_units(text: str, encoding: PositionEncoding) -> int:
@@ -218,197 +201,3 @@ class Document:
             lengths = map(len, self._lines[:-1])
             self._line_offsets = list(accumulate(lengths, initial=0))
         return self._line_offsets
-
-
-@dataclass
-class Notebook:
-    """An open notebook: its cells, in order, are documents of the store."""
-
-    uri: str
-    notebook_type: str
-    cell_uris: list[str]
-
-
-class DocumentStore:
-    """The open documents and notebooks, found by any spelling of their URI.
-
-    Iterating gives the documents, cells included, the most recently opened, changed
-    or asked for first.
-    """
-
-    def __init__(self, encoding: PositionEncoding = PositionEncoding.UTF16) -> None:
-        self.encoding = encoding
-        self._documents: dict[str, Document] = {}
-        self._notebooks: dict[str, Notebook] = {}
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def __contains__(self, uri: str) -> bool:
-        return uri_key(uri) in self._documents
-
-    def __iter__(self) -> Iterator[Document]:
-        # A copy, since whoever iterates may well ``get``, which changes the order.
-        return reversed(list(self._documents.values()))
-
-    def open(
-        self, uri: str, language_id: str, version: int | None, text: str
-    ) -> Document:
-        """Take in a document; one that is open already is replaced."""
-        self.close(uri)
-        document = Document(uri, language_id, version, text, self.encoding)
-        self._documents[uri_key(uri)] = document
-        return document
-
-    def get(self, uri: str) -> Document:
-        """Return an open document, which becomes the most recently used.
-
-        Raises ``DocumentNotOpenError``.
-        """
-        key = uri_key(uri)
-        document = self._documents.pop(key, None)
-        if document is None:
-            raise _not_open(uri)
-        self._documents[key] = document
-        return document
-
-    def change(
-        self, uri: str, version: int | None, changes: Iterable[Change]
-    ) -> Document:
-        """Apply changes in their order; any ``version`` is accepted and recorded.
-
-        Raises ``DocumentNotOpenError``.
-        """
-        document = self.get(uri)
-        for range_, text in changes:
-            document.apply_change(range_, text)
-        document.version = version
-        return document
-
-    def close(self, uri: str) -> None:
-        """Forget a document; one that is not open is no error."""
-        self._documents.pop(uri_key(uri), None)
-
-    def open_notebook(
-        self, uri: str, notebook_type: str, cells: Iterable[DocumentItem]
-    ) -> Notebook:
-        """Take in a notebook and its cells, in order."""
-        self.close_notebook(uri)
-        cell_uris = [self.open(*cell).uri for cell in cells]
-        notebook = Notebook(uri, notebook_type, cell_uris)
-        self._notebooks[uri_key(uri)] = notebook
-        return notebook
-
-    def change_cells(
-        self,
-        uri: str,
-        start: int,
-        delete_count: int,
-        cell_uris: Sequence[str] = (),
-        *,
-        opened: Iterable[DocumentItem] = (),
-        closed: Iterable[str] = (),
-    ) -> None:
-        """Replace ``delete_count`` cells from ``start`` by ``cell_uris``.
-
-        As in LSP's ``NotebookDocumentCellChangeStructure``, a cell that only moves is
-        neither in ``opened`` nor in ``closed``. Raises ``DocumentNotOpenError``.
-        """
-        notebook = self._notebooks.get(uri_key(uri))
-        if notebook is None:
-            raise _not_open(uri)
-        start = max(start, 0)
-        notebook.cell_uris[start : start + max(delete_count, 0)] = cell_uris
-        for cell_uri in closed:
-            self.close(cell_uri)
-        for cell in opened:
-            self.open(*cell)
-
-    def close_notebook(self, uri: str) -> None:
-        """Forget a notebook and its cells; one that is not open is no error."""
-        notebook = self._notebooks.pop(uri_key(uri), None)
-        for cell_uri in notebook.cell_uris if notebook else ():
-            self.close(cell_uri)
-
-    def notebook_of(self, cell_uri: str) -> Notebook | None:
-        """Return the notebook that a document is a cell of."""
-        key = uri_key(cell_uri)
-        for notebook in self._notebooks.values():
-            if key in map(uri_key, notebook.cell_uris):
-                return notebook
-        return None
-
-    def notebook_context(self, cell_uri: str) -> tuple[list[str], list[str]]:
-        """Texts of the cells before and after a cell, in the notebook's order.
-
-        Only cells in the cell's own language: prose and, say, SQL would end up in
-        the middle of the program. A document that is no cell has no such context.
-        Raises ``DocumentNotOpenError``.
-        """
-        document = self.get(cell_uri)
-        notebook = self.notebook_of(cell_uri)
-        if notebook is None:
-            return [], []
-        keys = [uri_key(uri) for uri in notebook.cell_uris]
-        index = keys.index(uri_key(cell_uri))
-
-        def texts(keys: list[str]) -> list[str]:
-            cells = [self._documents[key] for key in keys if key in self._documents]
-            return [c.text for c in cells if c.language_id == document.language_id]
-
-        return texts(keys[:index]), texts(keys[index + 1 :])
-
-
-def uri_key(uri: str) -> str:
-    """Make one key of a URI's spellings: VS Code sends ``c%3A`` here, ``c:`` there."""
-    return unquote(uri, errors="surrogateescape")
-
-
-def path_of(uri: str, *, windows: bool = os.name == "nt") -> Path | None:
-    """Path of a ``file:`` URI (RFC 8089); ``None`` for any other URI.
-
-    ``windows`` says whether ``/c:/dir`` starts with a drive or is a plain path.
-    """
-    match = _FILE_URI.match(uri)
-    if match is None:
-        return None
-    host = unquote(match[1] or "")
-    path = unquote(match[2], errors="surrogateescape")
-    if host and host.lower() != "localhost":
-        return Path(f"//{host}{path}")
-    if windows and re.match(r"/[A-Za-z]:", path):
-        path = path[1:]
-    return Path(path)
-
-
-def read_document(
-    path: Path,
-    language_id: str = "",
-    encoding: PositionEncoding = PositionEncoding.UTF32,
-) -> Document:
-    """Read a UTF-8 file; a byte order mark is dropped, as editors do not count it.
-
-    Raises ``DocumentNotFoundError`` and ``DocumentDecodeError``.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DocumentDecodeError(
-            f"{path} is not UTF-8: see byte {error.start}.", hint="Save it as UTF-8."
-        ) from error
-    except (OSError, ValueError) as error:
-        if path.is_dir():
-            raise DocumentNotFoundError(
-                f"{path} is a directory.", hint="Name a file in it."
-            ) from error
-        reason = getattr(error, "strerror", None) or error
-        raise DocumentNotFoundError(
-            f"{path} cannot be read: {reason}.", hint="Check the path and its rights."
-        ) from error
-    return Document(path.absolute().as_uri(), language_id, None, text, encoding)
-
-
-def _not_open(uri: str) -> DocumentNotOpenError:
-    return DocumentNotOpenError(
-        f"{uri} is not open.", hint="Close it in the editor and open it again."
-    )

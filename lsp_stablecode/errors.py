@@ -15,7 +15,7 @@ An error's text is one sentence that says what is wrong; ``hint`` says what to d
 
 from __future__ import annotations
 
-from model.errors import StablecodeError
+from model import StablecodeError
 
 
 class DocumentError(StablecodeError):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp_stablecode import __version__
-from lsp_stablecode.documents import DocumentItem, PositionEncoding, path_of
+from lsp_stablecode.document_store import DocumentItem
+from lsp_stablecode.files import path_of
 from lsp_stablecode.lifecycle import watch_client
 from lsp_stablecode.progress import ProgressReporter
 from lsp_stablecode.protocol import (
@@ -20,15 +20,24 @@ from lsp_stablecode.protocol import (
     log_server_error,
     make_converter,
 )
-from lsp_stablecode.session import Item, Position, Selected, Session
+from lsp_stablecode.session import Selected, Session
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.trace import Tracer
+from lsp_stablecode.wire import (
+    ACCEPTED,
+    SECTION,
+    accepted_command,
+    choose_encoding,
+    completion_item,
+    position_of,
+    range_of,
+    wants_plain_completion,
+    workspace_folders,
+)
 from model import LoadProgress
 
 logger = logging.getLogger(__name__)
 
-SECTION = "lsp-stablecode"
-ACCEPTED = f"{SECTION}.accepted"
 EXPLAIN = f"{SECTION}.explain"
 STATUS = f"{SECTION}.status"
 TOGGLE = f"{SECTION}.toggle"
@@ -139,12 +148,11 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         items = await session.complete(
             params.text_document.uri, position_of(params.position), explicit=explicit
         )
-        line = ""
-        if items:
-            document = session.documents.get(params.text_document.uri)
-            line = document.prefix_window(*items[0].start, 1)[0]
+        if not items:
+            return types.CompletionList(is_incomplete=True, items=[])
+        document = session.documents.get(params.text_document.uri)
         return types.CompletionList(
-            is_incomplete=True, items=[completion_item(one, line) for one in items]
+            is_incomplete=True, items=[completion_item(one, document) for one in items]
         )
 
     @server.feature(types.INITIALIZED)
@@ -337,74 +345,3 @@ async def _register_for_changes(server: StablecodeServer) -> None:
         )
     except Exception as error:
         logger.warning("settings' changes not registered (%s)", type(error).__name__)
-
-
-def choose_encoding(capabilities: types.ClientCapabilities) -> PositionEncoding:
-    """Return the encoding pygls will advertise: the client's first that we know."""
-    from pygls.capabilities import ServerCapabilitiesBuilder
-
-    chosen = ServerCapabilitiesBuilder.choose_position_encoding(capabilities)
-    return PositionEncoding(str(getattr(chosen, "value", chosen)))
-
-
-def wants_plain_completion(
-    capabilities: types.ClientCapabilities, settings: Settings
-) -> bool:
-    """Whether ``textDocument/completion`` should be offered to this client."""
-    if settings.completion_fallback != "auto":
-        return settings.completion_fallback == "always"
-    document = capabilities.text_document
-    return document is None or document.inline_completion is None
-
-
-def workspace_folders(params: types.InitializeParams) -> list[Path]:
-    """Return the folders that exclude globs are relative to."""
-    uris = [one.uri for one in params.workspace_folders or ()]
-    if not uris and params.root_uri:
-        uris = [params.root_uri]
-    return [path for uri in uris if (path := path_of(uri)) is not None]
-
-
-def position_of(position: types.Position) -> Position:
-    """Return a wire position as a pair."""
-    return position.line, position.character
-
-
-def range_of(item: Item) -> types.Range:
-    """Return the range an item replaces, on one line."""
-    return types.Range(start=types.Position(*item.start), end=types.Position(*item.end))
-
-
-def accepted_command(item: Item) -> types.Command:
-    """Return the command an editor runs when the item was accepted."""
-    return types.Command(
-        title="Suggestion accepted", command=ACCEPTED, arguments=[item.identifier]
-    )
-
-
-def completion_item(item: Item, line_before: str) -> types.CompletionItem:
-    """Return an item for a pop-up menu.
-
-    Menus filter by the word before the cursor, so the item brings that word along.
-    """
-    word = line_before[len(line_before.rstrip("_" + _WORD)) :]
-    start = types.Position(item.start[0], item.start[1] - len(word))
-    text = word + item.text
-    first_line = text.strip().splitlines()[0] if text.strip() else text
-    return types.CompletionItem(
-        label=first_line,
-        kind=types.CompletionItemKind.Text,
-        detail="lsp-stablecode",
-        documentation=text if "\n" in text else None,
-        filter_text=text,
-        # After other servers' items only when equal: a menu sorts by its own score.
-        sort_text="~",
-        insert_text_format=types.InsertTextFormat.PlainText,
-        text_edit=types.TextEdit(
-            range=types.Range(start=start, end=types.Position(*item.end)), new_text=text
-        ),
-        command=accepted_command(item),
-    )
-
-
-_WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

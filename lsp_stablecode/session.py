@@ -23,8 +23,10 @@ from lsp_stablecode.completion import (
     num_candidates_wanted,
     to_remember,
 )
-from lsp_stablecode.documents import Document, DocumentStore, path_of
+from lsp_stablecode.document_store import DocumentStore
+from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import DocumentNotOpenError
+from lsp_stablecode.files import path_of
 from lsp_stablecode.scheduler import Scheduler, Superseded
 from lsp_stablecode.settings import Settings, model_options, parse_settings
 from lsp_stablecode.suggestions import SuggestionMemory

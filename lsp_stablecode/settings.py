@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, get_args
 
 import pathspec
 
-from model.interface import EngineOptions, FimOrder
+from model import EngineOptions, FimOrder
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 When = Literal["auto", "always", "never"]

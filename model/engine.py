@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from model.backend import Backend
@@ -25,6 +25,9 @@ from model.tokenizer import REPLACEMENT, CodeTokenizer, StreamingDecoder
 
 if TYPE_CHECKING:
     import torch
+
+
+_MIN_ALTERNATIVE_TOKENS = 24
 
 
 class _Cancelled(Exception):
@@ -126,7 +129,10 @@ class LocalEngine:
                 candidate = self._decode(
                     prompt.token_ids,
                     first,
-                    request,
+                    replace(
+                        request,
+                        max_new_tokens=_limit(request.max_new_tokens, candidates),
+                    ),
                     meter,
                     cancel,
                     None if candidates else on_text,
@@ -246,3 +252,16 @@ class LocalEngine:
 
     def _cut(self, request: FillRequest, text: str) -> Cut | None:
         return None if request.stop_rule is None else request.stop_rule(text)
+
+
+def _limit(max_new_tokens: int, candidates: Sequence[Candidate]) -> int:
+    """Return how many tokens the next candidate may take.
+
+    An alternative much longer than the best one is rarely wanted, and somebody
+    waits for all of them together.
+    """
+    if not candidates:
+        return max_new_tokens
+    best = candidates[0]
+    wanted = 0 if best.finish_reason == "length" else 2 * best.num_tokens
+    return min(max(wanted, _MIN_ALTERNATIVE_TOKENS), max_new_tokens)

@@ -22,7 +22,8 @@ from model.interface import (
 GPU_MODEL = "stable-code-3b"
 CPU_MODEL = "starter"
 _GPU_MODEL_BYTES = int(6.5 * GIB)  # bf16 weights and 4k tokens of cache
-_DEFAULT_CPU_CONTEXT_TOKENS = 2048
+# At some 500 tokens/s on two cores: two seconds for a place never seen before.
+_DEFAULT_CPU_CONTEXT_TOKENS = 1024
 _DEFAULT_GPU_CONTEXT_TOKENS = 8192
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -151,11 +152,14 @@ def choose_context_tokens(wanted: int | None, model_limit: int, device: str) -> 
 
 def cache_bytes_per_token(config: dict[str, Any], element_bytes: int) -> int:
     """Return the bytes of keys and values per token, all layers, from config.json."""
-    num_heads = config["num_attention_heads"]
-    head_dim = config.get("head_dim") or config["hidden_size"] // num_heads
-    num_kv_heads = config.get("num_key_value_heads") or num_heads
-    per_layer = num_kv_heads * head_dim * element_bytes
-    return int(2 * config["num_hidden_layers"] * per_layer)
+    # GPT-2's descendants (StarCoderBase) have names of their own.
+    num_heads = config.get("num_attention_heads") or config["n_head"]
+    num_layers = config.get("num_hidden_layers") or config["n_layer"]
+    hidden = config.get("hidden_size") or config["n_embd"]
+    head_dim = config.get("head_dim") or hidden // num_heads
+    default_kv_heads = 1 if config.get("multi_query") else num_heads
+    num_kv_heads = config.get("num_key_value_heads") or default_kv_heads
+    return int(2 * num_layers * num_kv_heads * head_dim * element_bytes)
 
 
 def weight_bytes(directory: Path, dtype: str) -> int:

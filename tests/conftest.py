@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import LanguageClient, make_test_lsp_client
@@ -121,37 +120,47 @@ def editor_capabilities(
     )
 
 
+async def start_editor(
+    *arguments: str,
+    model: str = "echo",
+    settings: dict[str, Any] | None = None,
+    capabilities: types.ClientCapabilities | None = None,
+    wait: bool = True,
+    **initialize: Any,
+) -> Editor:
+    """Start a server and initialize it as an editor does."""
+    client = make_test_lsp_client()
+    client.set_configuration(settings or {}, section=SECTION)
+    command = ["-m", "lsp_stablecode", "serve", "--model", model, *arguments]
+    await client.start_io(sys.executable, *command)
+    result = await client.initialize_session(
+        types.InitializeParams(
+            capabilities=capabilities or editor_capabilities(), **initialize
+        )
+    )
+    editor = Editor(client, result)
+    if wait:
+        await editor.ready()
+    return editor
+
+
+async def stop_editor(editor: Editor) -> None:
+    """Shut the server down and see that it goes."""
+    server = editor.client._server
+    if server is not None and server.returncode is None:
+        await asyncio.wait_for(editor.client.shutdown_session(), 20)
+    await editor.client.stop()
+
+
 @pytest_asyncio.fixture
 async def start() -> AsyncIterator[Start]:
-    """Start a server and initialize it as an editor does."""
-    clients: list[LanguageClient] = []
+    """Start servers that end with the test."""
+    editors: list[Editor] = []
 
-    async def start_server(
-        *arguments: str,
-        model: str = "echo",
-        settings: dict[str, Any] | None = None,
-        capabilities: types.ClientCapabilities | None = None,
-        wait: bool = True,
-        **initialize: Any,
-    ) -> Editor:
-        client = make_test_lsp_client()
-        clients.append(client)
-        client.set_configuration(settings or {}, section=SECTION)
-        command = ["-m", "lsp_stablecode", "serve", "--model", model, *arguments]
-        await client.start_io(sys.executable, *command)
-        result = await client.initialize_session(
-            types.InitializeParams(
-                capabilities=capabilities or editor_capabilities(), **initialize
-            )
-        )
-        editor = Editor(client, result)
-        if wait:
-            await editor.ready()
-        return editor
+    async def start_one(*arguments: str, **options: Any) -> Editor:
+        editors.append(await start_editor(*arguments, **options))
+        return editors[-1]
 
-    yield start_server
-    for client in clients:
-        server = client._server
-        if server is not None and server.returncode is None:
-            await asyncio.wait_for(client.shutdown_session(), 20)
-        await client.stop()
+    yield start_one
+    for editor in editors:
+        await stop_editor(editor)

@@ -10,16 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lsp_stablecode.document_store import Change, DocumentStore, uri_key
 from lsp_stablecode.documents import (
-    Change,
     Document,
-    DocumentStore,
     PositionEncoding,
     num_units,
-    path_of,
-    read_document,
     split_lines,
-    uri_key,
 )
 from lsp_stablecode.errors import (
     DocumentDecodeError,
@@ -29,6 +25,7 @@ from lsp_stablecode.errors import (
     PositionError,
     SettingsError,
 )
+from lsp_stablecode.files import path_of, read_document
 from model.errors import StablecodeError
 
 UTF8, UTF16, UTF32 = PositionEncoding

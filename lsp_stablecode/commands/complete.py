@@ -12,8 +12,9 @@ from typing import Any
 
 from lsp_stablecode.commands.console import load_with_progress
 from lsp_stablecode.completion import Outcome, generate, make_query
-from lsp_stablecode.documents import Document, read_document
+from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import PositionError
+from lsp_stablecode.files import read_document
 from lsp_stablecode.languages import language_of
 from lsp_stablecode.postprocess import Finished
 from lsp_stablecode.settings import Settings, model_options

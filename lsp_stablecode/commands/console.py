@@ -19,6 +19,7 @@ def progress_bar() -> Progress:
         TextColumn("{task.percentage:>3.0f} %"),
         console=Console(file=sys.stderr),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )
 
 
