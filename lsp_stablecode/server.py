@@ -43,6 +43,7 @@ STATUS = f"{SECTION}.status"
 TOGGLE = f"{SECTION}.toggle"
 RELOAD = f"{SECTION}.reload"
 _CONFIGURATION_TIMEOUT_S = 3.0
+_PUSHED_SETTINGS_S = 0.05
 
 
 class StablecodeServer(LanguageServer):
@@ -157,9 +158,12 @@ def _register_lifecycle(server: StablecodeServer) -> None:
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
-        await _register_for_changes(server)
+        server.spawn(_register_for_changes(server))
         if server.can_pull_settings:
             await server.pull_settings()
+        else:
+            # Such clients push their settings now, and they may name the model.
+            await asyncio.sleep(_PUSHED_SETTINGS_S)
         server.spawn(session.load_model())
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
