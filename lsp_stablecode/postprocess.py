@@ -183,6 +183,7 @@ class _Work:
         self.removed: list[str] = []
         self.brackets: dict[str, _Brackets] = {}
         self.is_joined = False
+        self.is_above = False
         self.ended_line = False
 
     @property
@@ -442,27 +443,41 @@ class _Work:
 
     def _join_right(self) -> None:
         """Settle how the text's end meets the rest of the line."""
-        if self.text.strip() and self._is_line_above():
+        if not self.text.strip() or not self.right.strip():
             self._set(self.text.rstrip(), "trailing-blanks")
             return
-        if self.right.strip() and not self.is_joined:
+        self.is_above = self._is_line_above()
+        if not self.is_above and not self.is_joined:
             self.replace_right = self._covered()
             if not self.replace_right:
                 self._drop_closers_right()
+            elif self.is_blank and self._is_other_closing_line():
+                self.replace_right = 0
+        if self.is_blank and not self.has_text_right and not self.replace_right:
+            self.is_above = self.ended_line
         rest = self.right[self.replace_right :]
-        if not rest.strip() or rest[0].isspace() or is_closers_only(rest):
+        is_closed = not rest.strip() or is_closers_only(rest)
+        if self.is_above or is_closed or rest[0].isspace():
             self._set(self.text.rstrip(), "trailing-blanks")
-        if self.text.startswith("\n") and rest[:1] in _PAIRS and rest[:1]:
+        if self.text.startswith("\n") and rest[:1] in _PAIRS and rest:
             column = len(self.before) - len(self.before.lstrip())
             self.text += "\n" + self.before[:column]
 
     def _is_line_above(self) -> bool:
-        """Return whether the text is a line of its own above what stands right."""
+        """Return whether the text is a line of its own above the code to its right."""
         if not self.is_blank or not self.has_text_right or self.is_joined:
             return False
         if self.ended_line or self.finish_reason != "eos":
             return True
         return self.text[-1] not in _JOINS_NEXT and not self._brackets().inside
+
+    def _is_other_closing_line(self) -> bool:
+        """Return whether text and right are two lines of closers, in two columns."""
+        column = indent_width(self.before + self.right)
+        return (
+            is_closers_only(self.text)
+            and indent_width(self.before + self.text) != column
+        )
 
     def _covered(self) -> int:
         """Return how much of the closers right of the cursor the text brings."""
@@ -540,7 +555,7 @@ class _Work:
             return self._empty("already-there")
         if self._repeats_above():
             return self._empty("repeats-line-above")
-        if self._is_line_above():
+        if self.is_above:
             self.text += "\n" + self.before
         return Finished(
             self.text.replace("\n", self.line_end),

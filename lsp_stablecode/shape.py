@@ -340,28 +340,34 @@ _DEFINITION = re.compile(
 def lex(text: str, language_id: str, *, is_window: bool = True) -> list[Span]:
     """Return the strings and comments of ``text``, in order, roughly.
 
-    A window may begin inside a string over several lines; where that shows (the
-    string that is open at the end holds definitions), it is taken so.
+    A window of a document may begin inside a string over several lines. It is taken
+    so if fewer definitions then stand inside strings.
     """
     lexer = _lexer(language_id)
     if lexer is None:
         return []
     pattern, kinds = lexer
     spans = _spans(pattern, kinds, text, 0)
-    if not spans or not is_window:
+    openings = tuple(opening for opening, _ in syntax_of(language_id).long_quotes)
+    if not is_window or not openings:
         return spans
-    last = spans[-1]
-    if last.kind == "string" and not last.closed and _is_long(last, text):
-        opened = text[last.start : last.start + last.close_length]
-        if _DEFINITION.search(text, last.start, last.end):
-            first_end = text.find(opened) + len(opened)
-            rest = _spans(pattern, kinds, text, first_end)
-            return [Span(0, first_end, "string", True, len(opened)), *rest]
-    return spans
+    longs = [s for s in spans if s.kind == "string" and text.startswith(openings, s[0])]
+    num_defined = _num_definitions(text, longs)
+    if not num_defined:
+        return spans
+    first_end = longs[0].start + longs[0].close_length
+    rest = _spans(pattern, kinds, text, first_end)
+    if _num_definitions(text, [s for s in rest if s.kind == "string"]) >= num_defined:
+        return spans
+    return [Span(0, first_end, "string", True, longs[0].close_length), *rest]
 
 
-def _is_long(span: Span, text: str) -> bool:
-    return "\n" in text[span.start : span.end] or "\r" in text[span.start : span.end]
+def _num_definitions(text: str, strings: list[Span]) -> int:
+    return sum(
+        len(_DEFINITION.findall(text, span.start, span.end))
+        for span in strings
+        if span.end - span.start > 10
+    )
 
 
 def _spans(

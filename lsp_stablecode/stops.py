@@ -114,7 +114,7 @@ def make_stop_rule(shape: Shape, prefix: str, suffix: str) -> StopRule:
     """Return the rule for one request; a pure function of the text so far."""
     before, right = split_at_cursor(prefix, suffix)
     rest = unify_line_ends(suffix[len(right) :])
-    if not before.strip() and right.strip() and not is_closers_only(right):
+    if not before.strip() and right.strip():
         rest = before + right + rest
     below = [line for line in rest.split("\n") if line.strip()][:_NUM_SUFFIX_LINES]
     tail = unify_line_ends(prefix[: len(prefix) - len(before)])[-4000:].split("\n")

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import inspect
+import json.decoder
+import textwrap
+from collections.abc import Iterator
+from types import ModuleType
+
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
@@ -112,6 +118,10 @@ INSERTED = [
     ("¦return x\n", "y = 2\n", "«y = 2\n»return x\n"),
     ("¦return x\n", "y = 2", "«y = 2\n»return x\n"),
     ("¦foo(x)\n", "await ", "«await »foo(x)\n"),
+    ("rows = [\n¦]\n", "    1,\n", "rows = [\n«    1,\n»]\n"),
+    ("rows = [\n    ¦]\n", "1]\n", "rows = [\n    «1]»\n"),
+    ("rows = [\n    ¦]\n", "1", "rows = [\n    «1»]\n"),
+    ("a(\n    b(\n¦)\n", "    )\n", "a(\n    b(\n«    )\n»)\n"),
     ("¦i += 1\n", "a = i\n", "«a = i\n»i += 1\n"),
     ("¦foo(x)\n", "a = foo(x)\n", "«a = »foo(x)\n"),
 ]
@@ -276,6 +286,45 @@ def test_distinct_suggestions() -> None:
     """Candidates that differ in blanks only are one; the empty ones are none."""
     first, same, other = Finished("a = 1"), Finished("a  =  1 "), Finished("b")
     assert dedupe([first, Finished(""), same, other, first]) == (first, other)
+
+
+def cursors(source: str) -> Iterator[tuple[str, str]]:
+    """Yield prefix and suffix for each line missing, in whole or in part."""
+    start = 0
+    for line in source.split("\n"):
+        end = start + len(line)
+        body = end - len(line.lstrip())
+        if line.strip():
+            yield source[:start], source[end:]
+            yield source[:body], source[end:]
+            yield source[: (body + end) // 2], source[end:]
+            if source[end + 1 : end + 2] != "\n":
+                yield source[:start], source[end + 1 :]
+        start = end + 1
+
+
+@pytest.mark.parametrize("module", [textwrap, json.decoder])
+def test_a_perfect_model_gets_the_document_back(module: ModuleType) -> None:
+    """Who writes on as the document itself did restores it, line for line."""
+    source = inspect.getsource(module)
+    missed = []
+    num = 0
+    for whole_prefix, whole_suffix in cursors(source):
+        prefix, suffix = whole_prefix[-2500:], whole_suffix[:1500]
+        shape = decide_shape(prefix, suffix, "python", "auto")
+        rule = make_stop_rule(shape, prefix, suffix)
+        going_on, reason = source[len(whole_prefix) :][:1500], "eos"
+        for end in range(4, len(going_on) + 4, 4):
+            cut = rule(going_on[:end])
+            if cut is not None:
+                going_on, reason = going_on[: cut.end], cut.reason
+                break
+        done = finish(going_on, prefix, suffix, shape, reason)
+        num += 1
+        after = whole_prefix + done.text + whole_suffix[done.replace_right :]
+        if after != source:
+            missed.append((prefix[-60:], shape.reason, reason, done))
+    assert len(missed) <= num // 200, missed
 
 
 marks = [*"()[]{}\"';,:.#=+é \t\n\r", "\r\n", "\n    ", "\n        ", "    ", "//"]
