@@ -23,7 +23,10 @@ from lsp_stablecode.evaluation.humaneval import (
     single_line_tasks,
 )
 from lsp_stablecode.evaluation.programs import ProgramResult, run_program
+from lsp_stablecode.postprocess import finish
 from lsp_stablecode.settings import DEFAULTS
+from lsp_stablecode.shape import decide_shape
+from lsp_stablecode.stops import make_stop_rule
 from model import weights_present
 
 _POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
@@ -339,7 +342,42 @@ def test_tasks_behind_the_raw_model_are_named(
     assert f"{tasks[2].task_id}: pass (" in output
 
 
+def _through_the_rules(task: InfillingTask, generated: str) -> str:
+    """Return the source that the server would make of a model's text."""
+    shape = decide_shape(task.prefix, task.suffix, "python", "auto")
+    rule = make_stop_rule(shape, task.prefix, task.suffix)
+    reason = "eos"
+    for end in range(1, len(generated) + 1):
+        cut = rule(generated[:end])
+        if cut is not None:
+            generated, reason = generated[: cut.end], cut.reason
+            break
+    done = finish(generated, task.prefix, task.suffix, shape, reason)
+    return task.prefix + done.text + task.suffix[done.replace_right :]
+
+
+@pytest.mark.parametrize("runs_on", [False, True], ids=["stops", "runs-on"])
+def test_the_rules_lose_no_right_line(
+    runs_on: bool, tasks: list[InfillingTask]
+) -> None:
+    """A model that writes the masked line is right through the server as well.
+
+    Also where it does not stop there, but goes on with the text that follows.
+    """
+    lost = [
+        task.task_id
+        for task in tasks
+        if not is_exact_match(
+            task,
+            _through_the_rules(task, task.line + (task.suffix if runs_on else "")),
+        )
+    ]
+    # After `return` in a loop's `if`, `i+=1` and then `j-=1`, which stands below.
+    assert set(lost) <= {"SingleLineInfilling/HumanEval/72/L7"}
+
+
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not weights_present("starter"), reason="needs [starter]")
 def test_the_server_keeps_up_with_the_raw_model() -> None:
     """Through the server over stdio no more than one task in eleven is lost."""
