@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -93,6 +94,8 @@ class Session:
         self._worker = EngineWorker()
         self._scheduler = Scheduler(self._worker)
         self._memory = SuggestionMemory()
+        self._num_accepted = 0
+        self._counts: Counter[str] = Counter()
         self._last_outcomes: dict[str, Outcome] = {}
         self._said: set[str] = set()
         self._identifiers = itertools.count(1)
@@ -341,13 +344,14 @@ class Session:
             explicit=explicit,
             **describe(outcome),
         )
-        self._tracer.counts[outcome.name] += 1
+        self._counts[outcome.name] += 1
         logger.info("%s: %s", uri, outcome.name)
 
     # --- what the user asks about -------------------------------------------
 
     def accepted(self, identifier: str, num_characters: int | None) -> None:
         """Record that a suggestion, or its first characters, was accepted."""
+        self._num_accepted += 1
         self._tracer.record("accepted", id=identifier, characters=num_characters)
 
     def explain(self, uri: str | None) -> dict[str, Any] | None:
@@ -370,5 +374,7 @@ class Session:
             "message": self.model_state.message,
             "engine": asdict(engine.info) if engine is not None else None,
             "documents": len(self.documents),
-            "outcomes": dict(self._tracer.counts),
+            "requests": self._counts.total(),
+            "outcomes": dict(self._counts),
+            "accepted": self._num_accepted,
         }

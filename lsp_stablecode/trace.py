@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,18 +43,16 @@ def describe(outcome: Outcome) -> dict[str, Any]:
 
 
 class Tracer:
-    """Counts outcomes, and writes them to a file where one is given."""
+    """Writes what happened to a file, where one is given."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.counts: Counter[str] = Counter()
         self._file: TextIO | None = None
         if path is not None:
             # Line-buffered, so that a killed server's trace is whole.
             self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def record(self, event: str, **data: Any) -> None:
-        """Count ``event`` and write it with ``data``."""
-        self.counts[event] += 1
+        """Write ``event`` with its time and ``data``."""
         if self._file is not None:
             line = {"time": round(time.time(), 3), "event": event, **data}
             self._file.write(json.dumps(line) + "\n")
