@@ -22,6 +22,7 @@ from model import CancelFlag, Candidate, Engine, FillRequest, Statistics
 _PREFIX_LINES = 3000
 _SUFFIX_LINES = 1000
 _LINE_TOKENS = 64
+_NEAR_CHARACTERS = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,14 @@ class Query:
     prefix_start_line: int
     language_id: str
     explicit: bool
+
+    @property
+    def near(self) -> tuple[str, str]:
+        """The text that shape, stops and postprocessing look at, cut at a line."""
+        prefix, suffix = self.prefix[-_NEAR_CHARACTERS:], self.suffix
+        if len(self.prefix) > _NEAR_CHARACTERS:
+            prefix = prefix[prefix.find("\n") + 1 :]
+        return prefix, suffix[:_NEAR_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +104,11 @@ def from_memory(query: Query, settings: Settings, known: Known) -> Outcome | Non
     """
     if known.num_candidates < num_candidates_wanted(query, settings):
         return None
-    shape = decide_shape(
-        query.prefix, query.suffix, query.language_id, settings.multi_line
-    )
+    prefix, suffix = query.near
+    shape = decide_shape(prefix, suffix, query.language_id, settings.multi_line)
     suggestions = dedupe(
         [
-            finish(one.text, query.prefix, query.suffix, shape, one.finish_reason)
+            finish(one.text, prefix, suffix, shape, one.finish_reason)
             for one in known.rest
         ]
     )
@@ -129,9 +137,8 @@ def generate(
     the ghost text that is on the screen, and then others.
     """
     started = time.perf_counter()
-    shape = decide_shape(
-        query.prefix, query.suffix, query.language_id, settings.multi_line
-    )
+    prefix, suffix = query.near
+    shape = decide_shape(prefix, suffix, query.language_id, settings.multi_line)
     result = engine.fill(
         FillRequest(
             prefix=query.prefix,
@@ -140,7 +147,7 @@ def generate(
             fim_order=settings.fim_order,
             temperature=settings.temperature,
             num_candidates=num_candidates_wanted(query, settings),
-            stop_rule=make_stop_rule(shape, query.prefix, query.suffix),
+            stop_rule=make_stop_rule(shape, prefix, suffix),
             prefix_start_line=query.prefix_start_line,
         ),
         cancel,
@@ -149,10 +156,7 @@ def generate(
     offered = [(one.text, one.finish_reason) for one in result.candidates]
     if known is not None and known.num_typed == 0:
         offered = [(one.text, one.finish_reason) for one in known.rest] + offered
-    finished = [
-        finish(text, query.prefix, query.suffix, shape, reason)
-        for text, reason in offered
-    ]
+    finished = [finish(text, prefix, suffix, shape, reason) for text, reason in offered]
     suggestions = dedupe(finished)[: num_candidates_wanted(query, settings)]
     reasons = {
         one.text: reason for one, (_, reason) in zip(finished, offered, strict=True)

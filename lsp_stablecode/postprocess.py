@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lsp_stablecode.shape import (
+from lsp_stablecode.lexis import (
     TAB_WIDTH,
-    Shape,
     indent_width,
     is_closers_only,
     lex,
     split_at_cursor,
-    syntax_of,
     unify_line_ends,
 )
+from lsp_stablecode.shape import Shape
 from lsp_stablecode.stops import is_trivial, make_stop_rule, normal_line
+from lsp_stablecode.syntax import syntax_of
 
 __all__ = ["Finished", "dedupe", "finish"]
 

@@ -13,18 +13,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from lsp_stablecode.shape import (
-    Shape,
-    Syntax,
-    enclosing,
+from lsp_stablecode.lexis import (
     indent_width,
     is_closers_only,
     lex,
     mask,
     split_at_cursor,
-    syntax_of,
     unify_line_ends,
 )
+from lsp_stablecode.shape import Shape, enclosing
+from lsp_stablecode.syntax import Syntax, syntax_of
 from model import Cut, StopRule
 
 __all__ = ["MAX_BLOCK_LINES", "is_trivial", "make_stop_rule", "normal_line"]

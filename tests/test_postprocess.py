@@ -11,9 +11,11 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from lsp_stablecode.lexis import split_at_cursor
 from lsp_stablecode.postprocess import Finished, dedupe, finish
-from lsp_stablecode.shape import SYNTAXES, decide_shape, split_at_cursor
+from lsp_stablecode.shape import decide_shape
 from lsp_stablecode.stops import make_stop_rule
+from lsp_stablecode.syntax import SYNTAXES
 
 
 def complete(

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_stablecode.shape import SYNTAXES, Shape, decide_shape, lex, mask
+from lsp_stablecode.lexis import lex, mask
+from lsp_stablecode.shape import Shape, decide_shape
+from lsp_stablecode.syntax import SYNTAXES
 
 
 def shape_at(document: str, language_id: str) -> Shape:
