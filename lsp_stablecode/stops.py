@@ -45,6 +45,10 @@ def is_trivial(line: str) -> bool:
     return sum(c.isalnum() or c == "_" for c in line) < 3
 
 
+# `i += 1` is short and still not said twice; an element of a list (`0,`) often is.
+_SHORT_STATEMENT = re.compile(r"\w.*(?:=|\(|\+\+|--)|(?:\+\+|--)\w")
+
+
 class _Line(NamedTuple):
     """What a line alone says, its column counted from its own start."""
 
@@ -371,7 +375,8 @@ class _Scan:
         if self.normals[last] == normal:
             is_same = _same_column(self.context, indent, theirs, normal)
             is_surplus = self.depth > 0 and is_closers_only(normal)
-            if is_same and (not self.trivial[last] or is_surplus):
+            says_enough = not self.trivial[last] or _SHORT_STATEMENT.search(normal)
+            if is_same and (says_enough or is_surplus):
                 return Cut(self.starts[last], "suffix")
         if (
             last > 0

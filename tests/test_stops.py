@@ -71,6 +71,14 @@ PYTHON = [
         "suffix",
     ),
     ("def f():\n    ¦\n\n    b\n    c\n", "a = 1\n    b\n    c\n", "a = 1", "suffix"),
+    # a short statement counts, a short element of a list does not
+    (
+        "while a:\n    if b:\n        c()\n¦\n    j -= 1\nd()\n",
+        "    i += 1\n    j -= 1\nd",
+        "    i += 1",
+        "suffix",
+    ),
+    ("rows = [\n    ¦\n    0,\n", "1,\n    0,\n    2,\n]\n", "1,", "line"),
     # the same line in another column is another line
     ("if a:\n    ¦\nreturn found\n", "return found\nx", "return found", "dedent"),
     # loops
