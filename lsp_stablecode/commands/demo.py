@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lsp_stablecode.demo.editor import DemoError, Editor
-from lsp_stablecode.demo.picture import save_picture
+from lsp_stablecode.demo.picture import check_place, save_picture
 from lsp_stablecode.demo.scenes import Play, Played, Started
 from lsp_stablecode.demo.show import NEXT, Screen, table, timings
 from lsp_stablecode.settings import Settings
@@ -24,6 +24,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A suggestion may hold what a Windows console or a C locale cannot write.
         sys.stdout.reconfigure(errors="replace")
+    if options.picture:
+        check_place(Path(options.picture))
     console = Console()
     return asyncio.run(_play(options, console))
 
@@ -60,7 +62,7 @@ async def _play(options: argparse.Namespace, console: Console) -> int:
             started, all_played = await _show(play, screen, console)
         except DemoError:
             screen.close()
-            for line in editor.log:
+            for line in filter(None, editor.log):
                 print(f"server: {line}", file=sys.stderr)
             raise
         finally:

@@ -120,7 +120,8 @@ class Editor:
     initialize_ms: float = 0.0
     initialized_s: float = 0.0
     _client: LanguageClient = field(init=False)
-    _loading: asyncio.Event = field(default_factory=asyncio.Event)
+    _progressed: asyncio.Event = field(default_factory=asyncio.Event)
+    _heard_s: float = 0.0
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _identifiers: Any = field(default_factory=lambda: itertools.count(1))
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -153,28 +154,24 @@ class Editor:
         self.initialize_ms = (self.initialized_s - started) * 1000
         self._client.initialized(types.InitializedParams())
 
-    async def wait_for_model(self, silence_s: float = 600.0) -> dict[str, Any]:
-        """Return the server's status once the model is ready.
+    async def model_state(self, wait_s: float, silence_s: float = 600.0) -> Any:
+        """Return the server's status, at the next progress or after ``wait_s``.
 
-        Raises ``DemoError`` if it failed, or said nothing for ``silence_s`` seconds.
+        Raises ``DemoError`` if the model failed, or loads in silence for too long.
         """
-        heard = time.perf_counter()
-        while True:
-            status: dict[str, Any] = await self.command("status")
-            if status["state"] == "ready":
-                return status
-            if status["state"] == "failed":
-                raise DemoError(status["message"])
-            with contextlib.suppress(TimeoutError):
-                # The end of the progress wakes us; a client without it would poll.
-                await asyncio.wait_for(self._loading.wait(), 0.5)
-                heard = time.perf_counter()
-            self._loading.clear()
-            if time.perf_counter() - heard > silence_s:
-                raise DemoError(
-                    f"The server has been loading for {silence_s:.0f} s in silence.",
-                    hint="Run lsp-stablecode doctor.",
-                )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._progressed.wait(), wait_s)
+            self._heard_s = time.perf_counter()
+        self._progressed.clear()
+        status = await self.command("status")
+        if status["state"] == "failed":
+            raise DemoError(status["message"])
+        if time.perf_counter() - max(self._heard_s, self.initialized_s) > silence_s:
+            raise DemoError(
+                f"The server has been loading for {silence_s:.0f} s in silence.",
+                hint="Run lsp-stablecode doctor.",
+            )
+        return status
 
     async def stop(self) -> None:
         """Say goodbye; end a server that does not go. Never raises."""
@@ -397,7 +394,7 @@ class Editor:
         self.messages.append(params.message)
 
     def _hear_progress(self, params: types.ProgressParams) -> None:
-        self._loading.set()
+        self._progressed.set()
         stage = _field(params.value, "message")
         if stage:
             if stage not in self.stages:

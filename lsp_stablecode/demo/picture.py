@@ -11,7 +11,6 @@ from rich.terminal_theme import TerminalTheme
 
 from lsp_stablecode.demo.scenes import Played, Started
 from lsp_stablecode.demo.show import (
-    PICTURE_LOOK,
     code,
     heading,
     outcome,
@@ -29,13 +28,14 @@ _THEME = TerminalTheme(
     [
         (72, 79, 88),
         (255, 123, 114),
-        (63, 185, 80),
+        (126, 231, 135),
         (210, 153, 34),
-        (88, 166, 255),
-        (188, 140, 255),
-        (57, 197, 207),
+        (121, 192, 255),
+        (210, 168, 255),
+        (165, 214, 255),
         (177, 186, 196),
     ],
+    [(139, 148, 158)] * 8,  # of the bright ones only "black", grey, is used
 )
 # As rich's own, less the web fonts, which a README's viewer would not load anyway.
 _FORMAT = """\
@@ -63,12 +63,21 @@ xmlns="http://www.w3.org/2000/svg" role="img" aria-label="A recorded session">
 <g transform="translate({terminal_x}, {terminal_y})" \
 clip-path="url(#{unique_id}-clip-terminal)">
 {backgrounds}
-<g class="{unique_id}-matrix">
+<g class="{unique_id}-matrix" xml:space="preserve">
 {matrix}
 </g>
 </g>
 </svg>
 """
+
+
+def check_place(path: Path) -> None:
+    """Raise ``DocumentError`` now, and not after the demo, if a folder is missing."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise DocumentError(
+            f"The picture cannot be written to {path}.",
+            hint="Name a file in an existing folder after --picture.",
+        )
 
 
 def save_picture(path: Path, started: Started, all_played: Sequence[Played]) -> None:
@@ -88,9 +97,7 @@ def save_picture(path: Path, started: Started, all_played: Sequence[Played]) -> 
     for number, played in enumerate(all_played, 1):
         if played.scene.in_picture:
             console.print(heading(number, played.scene))
-            console.print(
-                code(played.view, PICTURE_LOOK), *outcome(played), "", sep="\n"
-            )
+            console.print(code(played.view), *outcome(played), "", sep="\n")
     console.print(table(all_played), "", timings(started), sep="\n")
     svg = console.export_svg(
         title=_TITLE, theme=_THEME, code_format=_FORMAT, unique_id="demo"

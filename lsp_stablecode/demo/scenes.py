@@ -11,6 +11,7 @@ from lsp_stablecode.demo.editor import Answer, Buffer, DemoError, Editor, Ghost
 
 KEY_GAP_S = 0.06
 _CANCEL_AFTER_S = 0.4
+_POLL_S = 0.2
 _NUM_TYPED_THROUGH = 3
 
 Way = Literal["automatic", "type-through", "by-hand", "cancel"]
@@ -111,7 +112,7 @@ class Started:
     """How the server started; the first suggestion is the first scene's.
 
     ``first_ms`` runs from the answer of ``initialize`` to that suggestion, and
-    ``loading_ms`` is what an empty answer took while the model was loading.
+    ``loading_ms`` is the longest wait for an (empty) answer while the model loads.
     """
 
     initialize_ms: float
@@ -150,10 +151,10 @@ class Play:
         """
         scene, editor = SCENES[0], self._editor
         buffer = await self._type(scene)
-        while_loading = answer = await editor.suggest(buffer)
-        status = await editor.wait_for_model()
-        if not answer.ghosts:
-            answer = await editor.suggest(buffer)
+        waits_ms = []
+        while (status := await editor.model_state(_POLL_S))["state"] != "ready":
+            waits_ms.append((await editor.suggest(buffer)).ms)
+        answer = await editor.suggest(buffer)
         if not answer.ghosts:
             raise DemoError(
                 f"The model suggested nothing ({answer.outcome}).",
@@ -162,7 +163,7 @@ class Play:
         started = Started(
             initialize_ms=editor.initialize_ms,
             first_ms=(answer.arrived_s - editor.initialized_s) * 1000,
-            loading_ms=None if while_loading.ghosts else while_loading.ms,
+            loading_ms=max(waits_ms, default=None),
             was_cold=any(stage.startswith("convert") for stage in editor.stages),
             engine=status["engine"],
         )
@@ -231,7 +232,9 @@ class Play:
         view = _view(buffer, answer.ghosts)
         if answer.ghosts and (num := answer.ghosts[0].num_replaced):
             covered = buffer.text[buffer.cursor : buffer.cursor + num]
-            remark = f"brings {covered!r} itself and replaces the one that was there"
+            remark = (
+                f"it brings {covered!r}, and its range covers the one that is there"
+            )
         if answer.outcome == "cancelled":
             remark = f"cancelled after {_CANCEL_AFTER_S * 1000:.0f} ms of generating"
         elif scene.way == "cancel":

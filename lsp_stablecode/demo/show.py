@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.rule import Rule
-from rich.syntax import Syntax
+from rich.style import Style
+from rich.syntax import ANSISyntaxTheme, Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -19,25 +19,29 @@ _LINES_BELOW = 3
 _LEXERS = {"typescript": "ts"}
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colours for code and ghost text; ``marks`` frame the latter without colours."""
+# By Pygments' token types, which are tuples. Named colours are the terminal's own, so
+# they suit its background.
+_THEME = ANSISyntaxTheme(
+    {
+        ("Comment",): Style(color="green"),
+        ("Keyword",): Style(color="magenta"),
+        ("Operator", "Word"): Style(color="magenta"),
+        ("Literal", "String"): Style(color="cyan"),
+        ("Literal", "Number"): Style(color="blue"),
+        ("Name", "Function"): Style(bold=True),
+        ("Name", "Class"): Style(bold=True),
+    }
+)
+_GHOST = Style(color="bright_black", italic=True, bold=False)
+_CURSOR = Style(reverse=True, italic=False)
+_ASIDE = "bright_black"
 
-    theme: str = "ansi_dark"
-    ghost: str = "italic bright_black"
-    cursor: str = "reverse not italic"
-    number: str = "bright_black"
-    marks: tuple[str, str] = ("", "")
 
-
-PICTURE_LOOK = Look(theme="github-dark", ghost="italic #8b949e", number="#6e7681")
-
-
-def choose_look(console: Console) -> Look:
-    """Return how to show ghost text where ``console`` writes."""
+def marks_for(console: Console) -> tuple[str, str]:
+    """Return what frames ghost text where colours and italics cannot tell it."""
     if console.is_terminal and console.color_system is not None:
-        return Look()
-    return Look(marks=("{+", "+}") if console.options.ascii_only else ("«", "»"))
+        return "", ""
+    return ("{+", "+}") if console.options.ascii_only else ("«", "»")
 
 
 class Screen:
@@ -45,7 +49,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._look = choose_look(console)
+        self._marks = marks_for(console)
         self._live: Live | None = None
         self._view: View | None = None
         self._loading = ""
@@ -77,7 +81,7 @@ class Screen:
 
     def end(self, played: Played) -> None:
         """Show what came of the scene."""
-        shown = Group(code(played.view, self._look), *outcome(played), "")
+        shown = Group(code(played.view, self._marks), *outcome(played), "")
         self._loading, self._view = "", None
         if self._live is None:
             self._console.print(shown)
@@ -93,8 +97,10 @@ class Screen:
 
     def _refresh(self) -> None:
         if self._live is not None and self._view is not None:
-            footer = Text(self._loading, self._look.number)
-            self._live.update(Group(code(self._view, self._look), footer), refresh=True)
+            footer = Text(self._loading, _ASIDE)
+            self._live.update(
+                Group(code(self._view, self._marks), footer), refresh=True
+            )
 
 
 def heading(number: int, scene: Scene) -> RenderableType:
@@ -102,41 +108,41 @@ def heading(number: int, scene: Scene) -> RenderableType:
     return Rule(Text(f"{number}. {scene.title}", "bold"), align="left", style="dim")
 
 
-def code(view: View, look: Look) -> RenderableType:
+def code(view: View, marks: tuple[str, str] = ("", "")) -> RenderableType:
     """Return the lines around the cursor as an editor shows them.
 
-    The lines of ghost text have no numbers, since they are not in the file.
+    Further lines of ghost text have no numbers, since they are not in the file.
     """
     ghost = view.ghosts[0] if view.ghosts else None
-    opening, closing = look.marks if ghost else ("", "")
+    opening, closing = marks if ghost else ("", "")
     before = _spaced(view.text[: view.cursor])
     inside = opening + _spaced(ghost.text if ghost else "") + closing
     num_replaced = ghost.num_replaced if ghost else 0
     after = _spaced(view.text[view.cursor + num_replaced :])
     lexer = _LEXERS.get(view.language_id, view.language_id)
     # A block cursor at the end of a line needs a cell of its own.
-    gap = " " if not look.marks[0] and (inside + after)[:1] in ("", "\n") else ""
+    gap = " " if not marks[0] and (inside + after)[:1] in ("", "\n") else ""
     whole = before + gap + inside + after
-    text = Syntax(whole, lexer, theme=look.theme, background_color="default").highlight(
+    text = Syntax(whole, lexer, theme=_THEME, background_color="default").highlight(
         whole
     )
     start = len(before)
-    text.stylize(look.ghost, start + len(gap), start + len(gap) + len(inside))
-    if not look.marks[0]:
-        text.stylize(look.cursor, start, start + 1)
+    text.stylize(_GHOST, start + len(gap), start + len(gap) + len(inside))
+    if not marks[0]:
+        text.stylize(_CURSOR, start, start + 1)
     lines = text.split("\n", allow_blank=True)
     at = before.count("\n")
     num_ghost = inside.count("\n")
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(justify="right", style=look.number, no_wrap=True)
+    grid.add_column(justify="right", style=_ASIDE, no_wrap=True)
     grid.add_column(overflow="fold")
     first = max(0, at - _LINES_ABOVE)
-    last = min(before.count("\n") + num_ghost + after.count("\n"), len(lines) - 1)
-    for index in range(first, min(last, at + num_ghost + _LINES_BELOW) + 1):
+    end = before.count("\n") + num_ghost + after.rstrip("\n").count("\n") + 1
+    for index in range(first, min(end, at + num_ghost + _LINES_BELOW + 1)):
         is_ghost = at < index <= at + num_ghost
         number = index + 1 - (num_ghost if index > at else 0)
         grid.add_row("" if is_ghost else str(number), lines[index])
-    return Group(Text(view.name, look.number), grid)
+    return Group(Text(view.name, _ASIDE), grid)
 
 
 def outcome(played: Played) -> list[RenderableType]:
@@ -188,7 +194,11 @@ def timings(started: Started) -> RenderableType:
     ]
     if started.loading_ms is not None:
         rows.insert(
-            1, (f"{started.loading_ms:.1f} ms", "to an answer, empty, while it loads")
+            1,
+            (
+                f"{started.loading_ms:.1f} ms",
+                "at most to an (empty) answer while the model loads",
+            ),
         )
     for value, text in rows:
         grid.add_row(Text(value, "bold"), Text(text))
