@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from lsprotocol import types
 from rich.console import Console
@@ -123,6 +124,24 @@ def test_a_server_that_cannot_start_is_a_sentence(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "The trace cannot be written" in result.stderr
     assert "ended with exit code 1" in result.stderr.splitlines()[-1]
+
+
+def test_a_server_that_dies_is_a_sentence() -> None:
+    """Wherever it happens: no traceback, no hanging."""
+    command = [sys.executable, "-m", "lsp_stablecode", "demo", "--model", "echo:50"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("3. "):
+                break
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "The server ended with exit code" in errors.splitlines()[-1]
 
 
 def test_a_picture_without_a_folder_is_refused_at_once(tmp_path: Path) -> None:

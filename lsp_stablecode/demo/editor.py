@@ -152,7 +152,7 @@ class Editor:
         )
         self.initialized_s = time.perf_counter()
         self.initialize_ms = (self.initialized_s - started) * 1000
-        self._client.initialized(types.InitializedParams())
+        self._notify(types.INITIALIZED, types.InitializedParams())
 
     async def model_state(self, wait_s: float, silence_s: float = 600.0) -> Any:
         """Return the server's status, at the next progress or after ``wait_s``.
@@ -180,7 +180,7 @@ class Editor:
             return
         with contextlib.suppress(StablecodeError):
             await self._request(types.SHUTDOWN, None, _STOP_TIMEOUT_S)
-            self._client.exit(None)
+            self._notify(types.EXIT, None)
         try:
             await asyncio.wait_for(server.wait(), _STOP_TIMEOUT_S)
         except TimeoutError:
@@ -195,12 +195,13 @@ class Editor:
         """Open a file."""
         text = path.read_text("utf-8")
         buffer = Buffer(path.as_uri(), path.name, language_of(path), text)
-        self._client.text_document_did_open(
+        self._notify(
+            types.TEXT_DOCUMENT_DID_OPEN,
             types.DidOpenTextDocumentParams(
                 types.TextDocumentItem(
                     buffer.uri, buffer.language_id, buffer.version, text
                 )
-            )
+            ),
         )
         return buffer
 
@@ -210,13 +211,14 @@ class Editor:
         change = types.TextDocumentContentChangePartial(
             range=types.Range(buffer.position(start), buffer.position(end)), text=text
         )
-        self._client.text_document_did_change(
+        self._notify(
+            types.TEXT_DOCUMENT_DID_CHANGE,
             types.DidChangeTextDocumentParams(
                 types.VersionedTextDocumentIdentifier(
                     uri=buffer.uri, version=buffer.version
                 ),
                 [change],
-            )
+            ),
         )
         buffer.text = buffer.text[:start] + text + buffer.text[end:]
         buffer.cursor = start + len(text)
@@ -293,11 +295,7 @@ class Editor:
             position=buffer.position(buffer.cursor),
         )
         identifier = f"inline-{next(self._identifiers)}"
-        answer = self._client.protocol.send_request_async(
-            types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=identifier
-        )
-        # A cancelled request's error is nobody's to hear.
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        answer = self._send(types.TEXT_DOCUMENT_INLINE_COMPLETION, params, identifier)
         asked = _Asked(identifier, time.perf_counter(), answer)
         self._asked[buffer.uri] = asked
         return asked
@@ -306,7 +304,7 @@ class Editor:
         """Cancel a document's request, if it still runs."""
         asked = self._asked.pop(uri, None)
         if asked is not None and not asked.answer.done():
-            self._client.cancel_request(types.CancelParams(asked.identifier))
+            self._notify(types.CANCEL_REQUEST, types.CancelParams(asked.identifier))
 
     async def _answer(self, buffer: Buffer, asked: _Asked, since_s: float) -> Answer:
         try:
@@ -338,7 +336,7 @@ class Editor:
     async def _request(
         self, method: str, params: object, timeout_s: float = ANSWER_TIMEOUT_S
     ) -> Any:
-        answer = self._client.protocol.send_request_async(method, params)
+        answer = self._send(method, params)
         try:
             return await self._await(method, answer, timeout_s)
         except JsonRpcException as error:
@@ -357,10 +355,30 @@ class Editor:
             ended.cancel()
         if answer.done() and not isinstance(answer.exception(), RuntimeError):
             return answer.result()
+        self._check_alive()
+        raise DemoError(f"The server did not answer {method} within {timeout_s:.0f} s.")
+
+    def _send(
+        self, method: str, params: object, identifier: str | None = None
+    ) -> asyncio.Future[Any]:
+        self._check_alive()
+        protocol = self._client.protocol
+        answer: asyncio.Future[Any] = protocol.send_request_async(
+            method, params, msg_id=identifier
+        )
+        # The error of a request that was given up is nobody's to hear.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return answer
+
+    def _notify(self, method: str, params: object) -> None:
+        self._check_alive()
+        self._client.protocol.notify(method, params)
+
+    def _check_alive(self) -> None:
+        """Raise ``DemoError`` if the server has ended."""
         server = self._client._server
         if server is not None and server.returncode is not None:
             raise DemoError(f"The server ended with exit code {server.returncode}.")
-        raise DemoError(f"The server did not answer {method} within {timeout_s:.0f} s.")
 
     async def _ended(self) -> None:
         # pygls fails only those requests that were sent before the server's end.
