@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lsp_stablecode.demo.editor import DemoError, Editor
+from lsp_stablecode.demo.connection import Connection, DemoError
 from lsp_stablecode.demo.picture import check_place, save_picture
 from lsp_stablecode.demo.scenes import Play, Played, Started
 from lsp_stablecode.demo.show import NEXT, Screen, table, timings
@@ -55,22 +55,22 @@ async def _play(options: argparse.Namespace, console: Console) -> int:
         for sample in samples.iterdir():
             if sample.is_file():
                 (workspace / sample.name).write_bytes(sample.read_bytes())
-        editor = Editor(workspace, screen.loading)
+        connection = Connection(workspace, screen.loading)
         try:
-            await editor.start(server_arguments(options))
-            play = Play(editor, workspace, screen)
+            await connection.start(server_arguments(options))
+            play = Play(connection, workspace, screen)
             started, all_played = await _show(play, screen, console)
         except DemoError:
             screen.close()
-            for line in filter(None, editor.log):
+            for line in filter(None, connection.log):
                 print(f"server: {line}", file=sys.stderr)
             raise
         finally:
             screen.close()
-            await editor.stop()
+            await connection.stop()
     if options.picture:
         save_picture(Path(options.picture), started, all_played)
-    for message in editor.messages:
+    for message in connection.messages:
         console.print(f"The server says: {message}", markup=False, highlight=False)
     return 0
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lsp_stablecode.demo.editor import Answer, Buffer, DemoError, Editor, Ghost
+from lsp_stablecode.demo.connection import Connection, DemoError
+from lsp_stablecode.demo.editor import Answer, Buffer, Editor, Ghost
 
 KEY_GAP_S = 0.06
 _CANCEL_AFTER_S = 0.4
@@ -137,8 +138,11 @@ class Audience(Protocol):
 class Play:
     """All scenes, one after another, in one editor."""
 
-    def __init__(self, editor: Editor, samples: Path, audience: Audience) -> None:
-        self._editor = editor
+    def __init__(
+        self, connection: Connection, samples: Path, audience: Audience
+    ) -> None:
+        self._connection = connection
+        self._editor = Editor(connection)
         self._samples = samples
         self._audience = audience
         self._buffers: dict[str, Buffer] = {}
@@ -149,10 +153,10 @@ class Play:
 
         Raises ``DemoError`` if the model suggests nothing: then nothing works.
         """
-        scene, editor = SCENES[0], self._editor
+        scene, editor, server = SCENES[0], self._editor, self._connection
         buffer = await self._type(scene)
         waits_ms = []
-        while (status := await editor.model_state(_POLL_S))["state"] != "ready":
+        while (status := await server.model_state(_POLL_S))["state"] != "ready":
             waits_ms.append((await editor.suggest(buffer)).ms)
         answer = await editor.suggest(buffer)
         if not answer.ghosts:
@@ -161,10 +165,10 @@ class Play:
                 hint="Try another --model, and see lsp-stablecode doctor.",
             )
         started = Started(
-            initialize_ms=editor.initialize_ms,
-            first_ms=(answer.arrived_s - editor.initialized_s) * 1000,
+            initialize_ms=server.initialize_ms,
+            first_ms=(answer.arrived_s - server.initialized_s) * 1000,
             loading_ms=max(waits_ms, default=None),
-            was_cold=any(stage.startswith("convert") for stage in editor.stages),
+            was_cold=any(stage.startswith("convert") for stage in server.stages),
             engine=status["engine"],
         )
         return started, self._played(scene, buffer, answer)
