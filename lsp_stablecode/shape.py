@@ -207,12 +207,19 @@ def _decide(place: _Place, language_id: str) -> tuple[Literal["line", "block"], 
     return "block", "below-" + place.opens
 
 
+_LEAVING = frozenset(("return", "raise", "throw", "break", "continue", "pass", "goto"))
+
+
 def _decide_blank(place: _Place) -> tuple[Literal["line", "block"], str]:
     typed = indent_width(place.before)
     expected = typed
     if place.above is not None and (place.opens or not place.before):
         expected = max(typed, place.above.indent + bool(place.opens))
     is_near = place.below is not None and place.below_gap == 0
+    if is_near and not place.before and place.above and place.above.word in _LEAVING:
+        # Nothing follows `return` in its own block: this is a line of an outer one,
+        # which goes on below.
+        expected = min(expected, indent_width(place.below or ""))
     if is_near and _continues(place.below or "", expected):
         return "line", "gap"
     if place.opens:

@@ -6,6 +6,7 @@ needs torch is imported inside the functions below, off the event loop.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from model.catalog import CATALOG, CatalogEntry, find_entry
@@ -48,10 +49,21 @@ if TYPE_CHECKING:
     from model.loader import ModelChoice
 
 
+def _share_the_processor() -> None:
+    """Let torch's threads sleep while they wait for each other.
+
+    By default they spin, and where another program wants the cores (a build beside
+    the editor) a step then takes several times as long. OpenMP reads the variable
+    when torch is first imported; a user's own value stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def load_engine(
     options: EngineOptions, progress: ProgressCallback | None = None
 ) -> Engine:
     """Load a model; see ``model.loader.load_engine``. Imports torch."""
+    _share_the_processor()
     from model.loader import load_engine as load
 
     return load(options, progress)
@@ -59,6 +71,7 @@ def load_engine(
 
 def choose_model(model: str, device: str) -> ModelChoice:
     """Say which model ``auto`` stands for here, and why. Imports torch."""
+    _share_the_processor()
     from model.loader import choose_model as choose
 
     return choose(model, device)
@@ -66,6 +79,7 @@ def choose_model(model: str, device: str) -> ModelChoice:
 
 def describe_environment() -> Environment:
     """Return versions, devices and memory of this machine. Imports torch."""
+    _share_the_processor()
     from model.environment import describe_environment as describe
 
     return describe()

@@ -25,6 +25,7 @@ BLOCKS = [
     ("python", 'def f(x):\n    """What.\n\n    More.\n    """\n    ¦', "below-header"),
     ("python", "def f(x):\n    # first sort\n    ¦", "below-header"),
     ("python", "if a:\n    b()\n    ¦\nc()\n", "end-of-body"),
+    ("python", "while a:\n    if b:\n        return 1\n¦\n    c()\n", "gap"),
     ("python", "if a:\n    b()\n    ¦\nelse:\n    c()\n", "end-of-body"),
     ("python", "x = 1\n\n¦\n\n\ndef f():\n    pass\n", "before-blank"),
     ("python", "import os\n\n\n¦", "end-of-text"),
