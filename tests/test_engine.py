@@ -233,6 +233,17 @@ def test_sampling_is_repeatable(tokenizer: CodeTokenizer) -> None:
     assert first == again != other
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_gpu_agrees_with_the_cpu(family: str, tokenizer: CodeTokenizer) -> None:
+    """The same prompt gives the same greedy text on a CUDA device, in fp32."""
+    ask = request("def area(w, h):\n    return ", "\n\nprint(area(2, 3))\n")
+    on_cpu = make_engine(tokenizer, family).fill(ask)
+    model = make_model(family).to("cuda")
+    on_gpu = make_engine(tokenizer, family, model=model).fill(ask)
+    assert on_gpu.candidates[0].text == on_cpu.candidates[0].text
+
+
 _FULL_SIZE = {
     "stablelm": {
         "vocab_size": 50304,
