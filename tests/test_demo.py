@@ -213,6 +213,6 @@ def test_the_starter_model_completes_real_files() -> None:
     )
     assert "starter, " in result.stdout
     assert "loading the model: load weights" in result.stdout
-    assert re.search(r"sum\(item\.«\w.*» for item in", result.stdout)
+    assert re.search(r"sum\(one\.«\w.*» for one in", result.stdout)
     assert re.search(r"type-through in \d", result.stdout)
     assert re.search(r"cancelled in [\d.]+ ms", result.stdout)

@@ -13,6 +13,7 @@ from lsp_stablecode.demo.scenes import Played, Started
 from lsp_stablecode.demo.show import (
     code,
     heading,
+    legend,
     outcome,
     table,
     timings,
@@ -94,6 +95,7 @@ def save_picture(path: Path, started: Started, all_played: Sequence[Played]) -> 
         legacy_windows=False,
         _environ={},
     )
+    console.print(legend(), "", sep="\n")
     for number, played in enumerate(all_played, 1):
         if played.scene.in_picture:
             console.print(heading(number, played.scene))

@@ -44,6 +44,14 @@ def marks_for(console: Console) -> tuple[str, str]:
     return ("{+", "+}") if console.options.ascii_only else ("«", "»")
 
 
+def legend(marks: tuple[str, str] = ("", "")) -> Text:
+    """Return the line that says how to tell a suggestion from the code."""
+    if marks[0]:
+        return Text(f"Between {marks[0]} and {marks[1]}: what the model suggests.")
+    sample = ("Grey and slanted", _GHOST)
+    return Text.assemble(sample, ": what the model suggests at the cursor.")
+
+
 class Screen:
     """Shows scenes as they are played; keys one by one on a terminal."""
 
@@ -58,6 +66,8 @@ class Screen:
 
     def begin(self, scene: Scene) -> None:
         """Print a scene's title and start to show it."""
+        if not self._num_scenes:
+            self._console.print(legend(self._marks), "", sep="\n")
         self._num_scenes += 1
         self._console.print(heading(self._num_scenes, scene))
         if self._console.is_terminal:
@@ -186,20 +196,17 @@ def timings(started: Started) -> RenderableType:
             f"{started.first_ms / 1000:.2f} s",
             f"from there to the first suggestion ({cache})",
         ),
+    ]
+    if started.loading_ms is not None:
+        answered = "the longest wait for an (empty) answer while the model loaded"
+        rows.append((f"{started.loading_ms:.0f} ms", answered))
+    rows.append(
         (
             "model",
             f"{engine['model']}, {engine['dtype']} on {engine['device']}, "
             f"{engine['context_tokens']} tokens of context",
-        ),
-    ]
-    if started.loading_ms is not None:
-        rows.insert(
-            1,
-            (
-                f"{started.loading_ms:.1f} ms",
-                "at most to an (empty) answer while the model loads",
-            ),
         )
+    )
     for value, text in rows:
         grid.add_row(Text(value, "bold"), Text(text))
     return grid

@@ -25,8 +25,8 @@ class StockRoom:
 
     def total_value(self) -> float:
         """Return what all pieces in the room are worth."""
-        return sum(0 for item in self.items.values())
+        return sum(0 for one in self.items.values())
 
     def sell(self, name: str, quantity: int) -> float:
-        """Take pieces out, return their price; ``ValueError`` if too few."""
+        """Take pieces out, return what they cost; ValueError if too few."""
         raise NotImplementedError
