@@ -357,20 +357,32 @@ class _Work:
 
     def _drop_closers_below(self) -> None:
         """Drop closers off the end that the next line holds for the same opener."""
-        while self.text and self.below:
-            bare = self.text.rstrip()
-            following = self.below[0].strip()
-            closers = self._brackets().closers
-            if not closers or closers[-1].position != len(bare) - 1:
+        if not self.below:
+            return
+        following = self.below[0].strip()
+        while run := self._closers_at_end():
+            for number in range(len(run), 0, -1):
+                characters = "".join(one.character for one in run[-number:])
+                if following.startswith(characters) and self._is_for(
+                    run[-number].opener, indent_width(self.below[0])
+                ):
+                    bare = self.text.rstrip()
+                    self._set(bare[:-number].rstrip(), "duplicate-closer")
+                    break
+            else:
                 return
-            last = closers[-1]
-            if following[0] != last.character or last.opener < 0:
-                return
-            if last.opener >= len(self.prefix) - len(self.before):
-                return
-            if not self._is_for(last.opener, indent_width(self.below[0])):
-                return
-            self._set(bare[:-1].rstrip(), "duplicate-closer")
+
+    def _closers_at_end(self) -> list[_Closer]:
+        """Return the run of closers that ends the text, for openers of lines above."""
+        run: list[_Closer] = []
+        position = len(self.text.rstrip()) - 1
+        line_start = len(self.prefix) - len(self.before)
+        for closer in reversed(self._brackets().closers):
+            if closer.position != position or not 0 <= closer.opener < line_start:
+                break
+            run.insert(0, closer)
+            position -= 1
+        return run
 
     def _is_for(self, opener: int, column: int) -> bool:
         """Return whether a closer at ``column`` is the one of the prefix's opener."""

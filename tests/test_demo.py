@@ -15,8 +15,8 @@ import pytest
 from lsprotocol import types
 from rich.console import Console
 
+from lsp_stablecode.client.editor import Buffer, Ghost
 from lsp_stablecode.commands.demo import server_arguments
-from lsp_stablecode.demo.editor import Buffer, Ghost
 from lsp_stablecode.demo.picture import check_place
 from lsp_stablecode.demo.scenes import SCENES, Scene, View
 from lsp_stablecode.demo.show import code, marks_for

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from lsp_stablecode.cli import main
+from lsp_stablecode.client.connection import ServerFailedError
 from lsp_stablecode.commands import infilling
 from lsp_stablecode.commands.infilling import Filled, evaluate, stop_at_line_end
-from lsp_stablecode.evaluation.client import ServerFailedError, start_editor
+from lsp_stablecode.evaluation.client import start_server
 from lsp_stablecode.evaluation.humaneval import (
     BenchmarkDataError,
     InfillingTask,
@@ -229,14 +230,14 @@ async def test_the_client_accepts_an_item() -> None:
     """What the server suggests ends up in the text, and is explained."""
     text = "def area(width, height):\n    return width * height\n\n\ndef area"
     settings = {"candidates": 1}
-    async with start_editor(["--model", "echo"], settings) as editor:
-        await editor.wait_until_ready()
-        answer = await editor.fill("file:///a.py", text, "\n")
+    async with start_server(["--model", "echo"], settings) as server:
+        await server.wait_until_ready()
+        answer = await server.fill("file:///a.py", text, "\n")
         assert answer.inserted == "(width, height):"
         assert answer.text == text + answer.inserted + "\n"
         assert answer.explanation["outcome"] == "shown"
         assert answer.elapsed_ms > 0
-        automatic = await editor.fill(
+        automatic = await server.fill(
             "file:///b.py", "# 😀\n" + text, "\nx = 1\n", "automatic"
         )
         assert automatic.text.endswith("(width, height):\nx = 1\n")
@@ -244,9 +245,9 @@ async def test_the_client_accepts_an_item() -> None:
 
 async def test_settings_reach_the_server() -> None:
     """What is switched off stays silent, and the text as it is."""
-    async with start_editor(["--model", "echo"], {"enable": False}) as editor:
-        await editor.wait_until_ready()
-        answer = await editor.fill("file:///a.py", "x = 1\n", "\n")
+    async with start_server(["--model", "echo"], {"enable": False}) as server:
+        await server.wait_until_ready()
+        answer = await server.fill("file:///a.py", "x = 1\n", "\n")
         assert (answer.inserted, answer.text) == ("", "x = 1\n\n")
         assert answer.explanation["outcome"] == "empty:disabled"
 
@@ -255,29 +256,31 @@ async def test_a_failed_model_is_a_named_error(tmp_path: Path) -> None:
     """The server's own sentence, and no endless wait."""
     model = str(tmp_path / "nothing.gguf")
     with pytest.raises(ServerFailedError, match=r"nothing\.gguf"):
-        async with start_editor(["--model", model], {}) as editor:
-            await asyncio.wait_for(editor.wait_until_ready(), 60)
+        async with start_server(["--model", model], {}) as server:
+            await asyncio.wait_for(server.wait_until_ready(), 60)
 
 
 async def test_a_server_that_does_not_start_is_a_named_error() -> None:
     """Its last words are passed on."""
-    with pytest.raises(ServerFailedError, match=r"process ended.*no-such-option"):
-        async with start_editor(["--no-such-option"], {}):
+    with pytest.raises(ServerFailedError, match=r"exit code 2.*no-such-option"):
+        async with start_server(["--no-such-option"], {}):
             pass
 
 
 async def _ask_a_dead_server() -> None:
-    async with start_editor(["--model", "echo"], {}) as editor:
-        await editor.wait_until_ready()
-        editor._process.kill()
-        with pytest.raises(ServerFailedError, match="process ended"):
-            await asyncio.wait_for(editor.status(), 10)
-        await asyncio.wait_for(editor.status(), 10)
+    async with start_server(["--model", "echo"], {}) as server:
+        await server.wait_until_ready()
+        process = server.connection._client._server
+        assert process is not None
+        process.kill()
+        with pytest.raises(ServerFailedError, match="ended with"):
+            await asyncio.wait_for(server.wait_until_ready(), 10)
+        await asyncio.wait_for(server.wait_until_ready(), 10)
 
 
 async def test_a_server_that_dies_is_a_named_error() -> None:
     """No request hangs when the process is gone, nor does the shutdown."""
-    with pytest.raises(ServerFailedError, match="process ended"):
+    with pytest.raises(ServerFailedError, match="ended with"):
         await _ask_a_dead_server()
 
 

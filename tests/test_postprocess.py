@@ -70,6 +70,13 @@ CLOSERS = [
     # a header's own end
     ("python", "def f(¦):\n", "self, x):\n", "def f(«self, x):»\n"),
     ("javascript", "const f = (¦) =>", "a, b) => {\n", "const f = («a, b») =>"),
+    # a run of closers that stands below, whatever column the text gives it
+    (
+        "go",
+        "sort(a, func() {\n\t¦\n})\n",
+        "return 1\n\t})\n",
+        "sort(a, func() {\n\t«return 1»\n})\n",
+    ),
     # several lines
     ("javascript", "f() {¦}", "\n  a();\n}\n", "f() {«\n  a();\n}»"),
     ("javascript", "f() {¦}", "\n  a();\n", "f() {«\n  a();\n»}"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lsp_stablecode.demo.connection import Connection, DemoError
+from lsp_stablecode.client.connection import Connection, ServerFailedError
 from lsp_stablecode.demo.picture import check_place, save_picture
 from lsp_stablecode.demo.scenes import Play, Played, Started
 from lsp_stablecode.demo.show import NEXT, Screen, table, timings
@@ -20,7 +20,7 @@ from lsp_stablecode.settings import Settings
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Play all scenes. Raises ``DemoError`` if the server does not suggest anything."""
+    """Play all scenes. Raises ``ServerFailedError`` if nothing is suggested."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A suggestion may hold what a Windows console or a C locale cannot write.
         sys.stdout.reconfigure(errors="replace")
@@ -60,7 +60,7 @@ async def _play(options: argparse.Namespace, console: Console) -> int:
             await connection.start(server_arguments(options))
             play = Play(connection, workspace, screen)
             started, all_played = await _show(play, screen, console)
-        except DemoError:
+        except ServerFailedError:
             screen.close()
             for line in filter(None, connection.log):
                 print(f"server: {line}", file=sys.stderr)
@@ -86,7 +86,7 @@ async def _show(
         screen.end(played)
         all_played.append(played)
     if not any(one.answer.count("generated") for one in all_played):
-        raise DemoError(
+        raise ServerFailedError(
             "The model generated nothing.", hint="Run lsp-stablecode doctor."
         )
     console.print(table(all_played), "", NEXT, sep="\n", highlight=False)

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from lsp_stablecode.commands.console import progress_bar, reporter
 from lsp_stablecode.errors import SettingsError
-from lsp_stablecode.evaluation.client import Trigger, start_editor
+from lsp_stablecode.evaluation.client import Trigger, start_server
 from lsp_stablecode.evaluation.humaneval import (
     InfillingTask,
     is_exact_match,
@@ -183,14 +183,14 @@ async def fill_with_server(
 ) -> tuple[dict[str, Any], list[Filled]]:
     """Ask a server over stdio, one task after the other; also return its model."""
     filled = []
-    async with start_editor(arguments, to_wire(settings)) as editor:
+    async with start_server(arguments, to_wire(settings)) as server:
         loading = progress.add_task("server: loading the model", total=None)
-        status = await editor.wait_until_ready()
+        status = await server.wait_until_ready()
         progress.remove_task(loading)
         advance = _counter(progress, "server: completing", len(tasks))
         for task in tasks:
             uri = f"file:///{task.task_id}.py"
-            answer = await editor.fill(uri, task.prefix, task.suffix, trigger)
+            answer = await server.fill(uri, task.prefix, task.suffix, trigger)
             said = answer.explanation
             shape = said.get("shape") or {}
             costs = said.get("statistics") or {}

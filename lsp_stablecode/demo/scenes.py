@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lsp_stablecode.demo.connection import Connection, DemoError
-from lsp_stablecode.demo.editor import Answer, Buffer, Editor, Ghost
+from lsp_stablecode.client.connection import Connection, ServerFailedError
+from lsp_stablecode.client.editor import Answer, Buffer, Editor, Ghost
 
 KEY_GAP_S = 0.06
 _CANCEL_AFTER_S = 0.4
@@ -151,7 +151,7 @@ class Play:
     async def first(self) -> tuple[Started, Played]:
         """Type while the model loads, wait for it, and play the first scene.
 
-        Raises ``DemoError`` if the model suggests nothing: then nothing works.
+        Raises ``ServerFailedError`` if the model suggests nothing: then nothing works.
         """
         scene, editor, server = SCENES[0], self._editor, self._connection
         buffer = await self._type(scene)
@@ -160,7 +160,7 @@ class Play:
             waits_ms.append((await editor.suggest(buffer)).ms)
         answer = await editor.suggest(buffer)
         if not answer.ghosts:
-            raise DemoError(
+            raise ServerFailedError(
                 f"The model suggested nothing ({answer.outcome}).",
                 hint="Try another --model, and see lsp-stablecode doctor.",
             )

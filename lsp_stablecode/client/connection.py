@@ -34,7 +34,7 @@ ShowProgress = Callable[[str, int | None], None]
 """Called with what the server is at, and the percentage where it is known."""
 
 
-class DemoError(StablecodeError):
+class ServerFailedError(StablecodeError):
     """The server ended, did not answer, or suggested nothing."""
 
 
@@ -43,7 +43,8 @@ class Connection:
     """A server of our own. ``stages`` and ``messages`` are what it told its editor."""
 
     folder: Path
-    show_progress: ShowProgress
+    show_progress: ShowProgress = lambda stage, percentage: None
+    settings: dict[str, Any] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_NUM_LOG_LINES))
@@ -68,7 +69,8 @@ class Connection:
             types.INITIALIZE,
             types.InitializeParams(
                 process_id=os.getpid(),
-                client_info=types.ClientInfo("lsp-stablecode demo", __version__),
+                client_info=types.ClientInfo("lsp-stablecode client", __version__),
+                initialization_options=self.settings,
                 capabilities=_capabilities(),
                 workspace_folders=[
                     types.WorkspaceFolder(self.folder.as_uri(), self.folder.name)
@@ -83,7 +85,8 @@ class Connection:
     async def model_state(self, wait_s: float, silence_s: float = 600.0) -> Any:
         """Return the server's status, at the next progress or after ``wait_s``.
 
-        Raises ``DemoError`` if the model failed, or loads in silence for too long.
+        Raises ``ServerFailedError`` if the model failed, or loads in silence for too
+        long.
         """
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._progressed.wait(), wait_s)
@@ -91,9 +94,9 @@ class Connection:
         self._progressed.clear()
         status = await self.command("status")
         if status["state"] == "failed":
-            raise DemoError(status["message"])
+            raise ServerFailedError(status["message"])
         if time.perf_counter() - max(self._heard_s, self.initialized_s) > silence_s:
-            raise DemoError(
+            raise ServerFailedError(
                 f"The server has been loading for {silence_s:.0f} s in silence.",
                 hint="Run lsp-stablecode doctor.",
             )
@@ -125,12 +128,14 @@ class Connection:
     async def request(
         self, method: str, params: object, timeout_s: float = _ANSWER_TIMEOUT_S
     ) -> Any:
-        """Ask and wait. Raises ``DemoError`` for an error or no answer."""
+        """Ask and wait. Raises ``ServerFailedError`` for an error or no answer."""
         answer = self.send(method, params)
         try:
             return await self.wait(method, answer, timeout_s)
         except JsonRpcException as error:
-            raise DemoError(f"The server refused {method}: {error.message}") from error
+            raise ServerFailedError(
+                f"The server refused {method}: {error.message}"
+            ) from error
 
     async def wait(
         self,
@@ -138,7 +143,10 @@ class Connection:
         answer: asyncio.Future[Any],
         timeout_s: float = _ANSWER_TIMEOUT_S,
     ) -> Any:
-        """Return an answer. Raises ``JsonRpcException``, or ``DemoError`` for none."""
+        """Return an answer.
+
+        Raises ``JsonRpcException`` for an error, ``ServerFailedError`` for none.
+        """
         ended = asyncio.ensure_future(self._ended())
         try:
             await asyncio.wait(
@@ -149,12 +157,14 @@ class Connection:
         if answer.done() and not isinstance(answer.exception(), RuntimeError):
             return answer.result()
         self._check_alive()
-        raise DemoError(f"The server did not answer {method} within {timeout_s:.0f} s.")
+        raise ServerFailedError(
+            f"The server did not answer {method} within {timeout_s:.0f} s."
+        )
 
     def send(
         self, method: str, params: object, identifier: str | None = None
     ) -> asyncio.Future[Any]:
-        """Send a request. Raises ``DemoError`` if the server has ended."""
+        """Send a request. Raises ``ServerFailedError`` if the server has ended."""
         self._check_alive()
         protocol = self._client.protocol
         answer: asyncio.Future[Any] = protocol.send_request_async(
@@ -165,15 +175,18 @@ class Connection:
         return answer
 
     def notify(self, method: str, params: object) -> None:
-        """Send a notification. Raises ``DemoError`` if the server has ended."""
+        """Send a notification. Raises ``ServerFailedError`` if the server has ended."""
         self._check_alive()
         self._client.protocol.notify(method, params)
 
     def _check_alive(self) -> None:
-        """Raise ``DemoError`` if the server has ended."""
+        """Raise ``ServerFailedError`` if the server has ended."""
         server = self._client._server
         if server is not None and server.returncode is not None:
-            raise DemoError(f"The server ended with exit code {server.returncode}.")
+            last_words = f" It said: {self.log[-1]}" if self.log else ""
+            raise ServerFailedError(
+                f"The server ended with exit code {server.returncode}.{last_words}"
+            )
 
     async def _ended(self) -> None:
         # pygls fails only those requests that were sent before the server's end.
@@ -189,9 +202,9 @@ class Connection:
             self.log.extend(piece.decode("utf-8", "replace").splitlines())
 
     def _make_client(self) -> LanguageClient:
-        client = LanguageClient("lsp-stablecode-demo", __version__)
+        client = LanguageClient("lsp-stablecode-client", __version__)
         for method, answer in (
-            (types.WORKSPACE_CONFIGURATION, self._no_settings),
+            (types.WORKSPACE_CONFIGURATION, self._configuration),
             (types.WINDOW_WORK_DONE_PROGRESS_CREATE, lambda params: None),
             (types.PROGRESS, self._hear_progress),
             (types.WINDOW_SHOW_MESSAGE, self._hear_message),
@@ -200,8 +213,8 @@ class Connection:
             client.feature(method)(functools.partial(answer))
         return client
 
-    def _no_settings(self, params: types.ConfigurationParams) -> list[Any]:
-        return [{} for _ in params.items]
+    def _configuration(self, params: types.ConfigurationParams) -> list[Any]:
+        return [self.settings for _ in params.items]
 
     def _hear_message(self, params: types.ShowMessageParams) -> None:
         self.messages.append(params.message)

@@ -18,7 +18,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from lsp_stablecode.demo.connection import Connection, DemoError
+from lsp_stablecode.client.connection import Connection, ServerFailedError
 from lsp_stablecode.languages import language_of
 
 _KEY = re.compile(r"\n[ \t]*|.")
@@ -100,7 +100,11 @@ class Editor:
     def open(self, path: Path) -> Buffer:
         """Open a file."""
         text = path.read_text("utf-8")
-        buffer = Buffer(path.as_uri(), path.name, language_of(path), text)
+        return self.open_text(path.as_uri(), language_of(path), text)
+
+    def open_text(self, uri: str, language_id: str, text: str) -> Buffer:
+        """Open a text that need not exist as a file."""
+        buffer = Buffer(uri, uri.rpartition("/")[2], language_id, text)
         self.connection.notify(
             types.TEXT_DOCUMENT_DID_OPEN,
             types.DidOpenTextDocumentParams(
@@ -110,6 +114,13 @@ class Editor:
             ),
         )
         return buffer
+
+    def close(self, buffer: Buffer) -> None:
+        """Close a file or text."""
+        self.connection.notify(
+            types.TEXT_DOCUMENT_DID_CLOSE,
+            types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(buffer.uri)),
+        )
 
     def replace(self, buffer: Buffer, start: int, end: int, text: str) -> None:
         """Change the text, tell the server, and put the cursor behind it."""
@@ -215,7 +226,9 @@ class Editor:
         except JsonRpcException as error:
             arrived_s = time.perf_counter()
             if error.code != types.LSPErrorCodes.RequestCancelled:
-                raise DemoError(f"The server refused: {error.message}") from error
+                raise ServerFailedError(
+                    f"The server refused: {error.message}"
+                ) from error
             return Answer((), (arrived_s - since_s) * 1000, arrived_s, "cancelled")
         arrived_s = time.perf_counter()
         items = getattr(result, "items", result) or []
@@ -228,7 +241,7 @@ class Editor:
     @staticmethod
     def _ghost(buffer: Buffer, item: types.InlineCompletionItem) -> Ghost:
         if item.range is None or item.range.start != buffer.position(buffer.cursor):
-            raise DemoError(
+            raise ServerFailedError(
                 "The server sent an item that does not begin at the cursor."
             )
         end = buffer.offset(item.range.end)

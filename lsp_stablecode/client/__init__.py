@@ -1,0 +1,1 @@
+"""An editor without a window, for the demo, evaluations and benchmarks."""
