@@ -191,7 +191,9 @@ def settings_from(options: argparse.Namespace) -> Settings:
     }
     settings, problems = parse_settings(given)
     if problems:
-        raise SettingsError(problems[0].message, hint="See --help.")
+        # Here nothing else is used instead: the command ends.
+        what = problems[0].message.partition("; using ")[0].rstrip(".")
+        raise SettingsError(f"{what}.", hint="See --help.")
     return settings
 
 

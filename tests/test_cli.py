@@ -132,6 +132,7 @@ def _bad_inputs(folder: Path) -> dict[str, tuple[list[str], str]]:
         "empty directory": ([*complete, str(folder / "empty")], "empty"),
         "no such device": ([*complete, "starter", "--device", "cuda:7"], "cuda"),
         "nonsense device": ([*complete, "starter", "--device", "gpu"], "gpu"),
+        "absurd context": ([*complete, "echo", "--context-tokens", "5"], "256"),
         "nonsense dtype": ([*complete, "starter", "--dtype", "int3"], "int3"),
         "unwritable trace": (
             [*complete, "echo", "--trace", str(folder / "no" / "trace")],
@@ -163,6 +164,7 @@ _NAMES = (
     "empty directory",
     "no such device",
     "nonsense device",
+    "absurd context",
     "nonsense dtype",
     "unwritable trace",
     "bad address",
