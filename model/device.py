@@ -102,9 +102,8 @@ def free_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_room(device: str, weight_bytes: int, cache_bytes: int) -> None:
-    """Raise ``OutOfMemoryError`` when weights and cache cannot fit."""
-    free = free_bytes(device)
+def check_room(device: str, free: int, weight_bytes: int, cache_bytes: int) -> None:
+    """Raise ``OutOfMemoryError`` when weights and cache do not fit ``free`` bytes."""
     needed = weight_bytes + cache_bytes
     if needed > free:
         raise OutOfMemoryError(

@@ -195,8 +195,12 @@ class LocalEngine:
 
     def _rewind(self, num_tokens: int) -> None:
         if num_tokens < len(self._ledger):
-            self._ledger.truncate(num_tokens)
+            # The ledger forgets everything first: if the backend fails half-way,
+            # nothing is believed of its cache.
+            kept = self._ledger.token_ids[:num_tokens]
+            self._ledger.truncate(0)
             self._backend.truncate(num_tokens)
+            self._ledger.append(kept)
 
     def _decode(
         self,

@@ -186,7 +186,7 @@ class PromptBuilder:
                 self._tokenizer, suffix, suffix_budget(budget, name)
             )
         # Rounded up, so that a small change of the suffix leaves the prefix's window.
-        reserved = -(-len(suffix_ids) // 64) * 64
+        reserved = min(-(-len(suffix_ids) // 64) * 64, suffix_budget(budget, name))
         prefix_ids = fit_prefix(
             self._tokenizer, prefix, budget - reserved, prefix_start_line
         )
@@ -238,6 +238,8 @@ def fit_prefix(
     still while the user types, and the cache with it: after a move there is room for
     many lines until the next one.
     """
+    if budget_tokens <= 0:
+        return []
     text, start_line = _last_characters(text, budget_tokens * 12, start_line)
     token_ids, starts = tokenizer.encode_with_offsets(text)
     if len(token_ids) <= budget_tokens:

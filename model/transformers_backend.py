@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging as transformers_logging
 
 from model.device import Placement, flash_attention_available
 from model.errors import (
@@ -18,6 +19,10 @@ from model.errors import (
 )
 
 logger = logging.getLogger(__name__)
+
+# Its bars and its advice are not for our users; ours are.
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 _CPU_CHUNK_TOKENS = 128
 _GPU_CHUNK_TOKENS = 1024
@@ -64,7 +69,9 @@ class TransformersBackend:
                 use_cache=True,
                 logits_to_keep=1,
             )
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+                raise
             raise OutOfMemoryError(
                 f"The device ran out of memory at {self.num_cached_tokens} tokens of "
                 "context.",
@@ -98,26 +105,77 @@ def load_transformers_backend(
     ``OutOfMemoryError``.
     """
     notes: list[str] = []
-    attention = "sdpa"
-    if placement.device.startswith("cuda"):
-        if placement.dtype == "float32":
-            notes.append("attention: torch SDPA, because flash-attn has no float32")
-        elif flash_attention_available():
-            attention = "flash_attention_2"
-        else:
-            notes.append("attention: torch SDPA, because flash-attn is not installed")
+    config = read_config(directory)
+    for attention in _attention_choices(placement, notes):
+        try:
+            model, problems = _load(directory, config, placement, attention)
+        except _AttentionUnavailableError as error:
+            notes.append(f"attention: not {attention} ({error})")
+            logger.warning("%s", notes[-1])
+            continue
+        lacking = sorted(problems["missing_keys"]) + sorted(problems["mismatched_keys"])
+        if lacking:
+            # transformers would fill them with random numbers and go on.
+            raise WeightsCorruptError(
+                f"The weights in {directory} lack {lacking[0]} "
+                f"({len(lacking)} such tensors).",
+                hint="Fetch or convert the model again.",
+            )
+        return TransformersBackend(model, attention=attention), tuple(notes)
+    raise UnsupportedArchitectureError(
+        f"No kind of attention works for the model in {directory}.",
+        hint="Choose another model, or update transformers.",
+    )
+
+
+def read_config(directory: Path) -> Any:
+    """Return the text model's transformers configuration.
+
+    Raises ``UnsupportedArchitectureError`` or ``WeightsCorruptError``.
+    """
     try:
         config = AutoConfig.from_pretrained(
             directory, trust_remote_code=False, local_files_only=True
         )
-    except (ValueError, KeyError) as error:
+        return config.get_text_config()
+    except (KeyError, ValueError) as error:
         raise UnsupportedArchitectureError(
             f"The model in {directory} is of a kind that transformers does not know.",
             hint="Choose a model of a known family: lsp-stablecode models list.",
         ) from error
+    except Exception as error:  # its validation raises classes of many libraries
+        raise WeightsCorruptError(
+            f"The configuration in {directory} is not valid "
+            f"({type(error).__name__}: {_first_line(error)}).",
+            hint="Fetch the model again.",
+        ) from error
+
+
+class _AttentionUnavailableError(Exception):
+    """The kernel does not work for this model here; another may."""
+
+
+def _attention_choices(placement: Placement, notes: list[str]) -> tuple[str, ...]:
+    """Return the kernels to try, best first; tell the user where it is not the best."""
+    if not placement.device.startswith("cuda"):
+        return ("sdpa", "eager")
+    if placement.dtype == "float32":
+        notes.append("attention: torch SDPA, because flash-attn has no float32")
+    elif flash_attention_available():
+        return ("flash_attention_2", "sdpa", "eager")
+    else:
+        notes.append("attention: torch SDPA, because flash-attn is not installed")
+    return ("sdpa", "eager")
+
+
+def _load(
+    directory: Path, config: Any, placement: Placement, attention: str
+) -> tuple[Any, dict[str, Any]]:
+    """Return the model on its device, and what transformers missed in the files."""
     try:
         # use_safetensors: a pickle is never opened, whatever the directory holds.
-        model = AutoModelForCausalLM.from_pretrained(
+        load: Any = AutoModelForCausalLM.from_pretrained
+        model, problems = load(
             directory,
             config=config,
             dtype=getattr(torch, placement.dtype),
@@ -125,17 +183,41 @@ def load_transformers_backend(
             trust_remote_code=False,
             local_files_only=True,
             use_safetensors=True,
+            output_loading_info=True,
         )
-        model.to(torch.device(placement.device))  # type: ignore[arg-type]
+        model.to(torch.device(placement.device))
+        return model, problems
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(
-            f"The model does not fit into the memory of {placement.device}.",
-            hint="Free memory, choose another device, or a smaller model.",
-        ) from error
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise _out_of_memory(placement.device) from error
+    except ImportError as error:
+        # An installed flash-attn may still not fit this torch or this GPU.
+        raise _AttentionUnavailableError(_first_line(error)) from error
+    except Exception as error:  # torch, safetensors and transformers each have theirs
+        if _is_out_of_memory(error):
+            raise _out_of_memory(placement.device) from error
+        if "attn_implementation" in str(error):
+            raise _AttentionUnavailableError("not supported by the family") from error
         raise WeightsCorruptError(
             f"The weights in {directory} cannot be loaded "
-            f"({str(error).splitlines()[0]}).",
-            hint="Fetch or convert them again.",
+            f"({type(error).__name__}: {_first_line(error)}).",
+            hint="Fetch or convert the model again.",
         ) from error
-    return TransformersBackend(model, attention=attention), tuple(notes)
+
+
+def _out_of_memory(device: str) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"The model does not fit into the memory of {device}.",
+        hint="Free memory, choose another device, or a smaller model.",
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Recognise the plain RuntimeErrors by which CPU and Apple GPU say so."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]
