@@ -201,5 +201,5 @@ def _name(
     if cancelled:
         return "cancelled"
     if suggestions:
-        return "shown:token-limit" if finish_reasons[0] == "length" else "shown"
+        return "shown:token-limit" if "length" in finish_reasons else "shown"
     return finished[0].reason if finished else "empty:nothing-generated"

@@ -82,9 +82,9 @@ class DocumentStore:
         document.version = version
         return document
 
-    def close(self, uri: str) -> None:
-        """Forget a document; one that is not open is no error."""
-        self._documents.pop(uri_key(uri), None)
+    def close(self, uri: str) -> Document | None:
+        """Forget a document and return it; one that is not open is no error."""
+        return self._documents.pop(uri_key(uri), None)
 
     def open_notebook(
         self, uri: str, notebook_type: str, cells: Iterable[DocumentItem]

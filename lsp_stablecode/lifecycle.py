@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -15,8 +16,10 @@ logger = logging.getLogger(__name__)
 _POLL_S = 1.0
 
 
-def watch_client(process_id: int) -> None:
+def watch_client(process_id: int, release: Callable[[], object]) -> None:
     """End this process soon after the client's process is gone.
+
+    ``release`` is called before, to stop what runs.
 
     Standard input normally says so first; but another process may have inherited
     the pipe. A client whose id means nothing here (a container, another machine)
@@ -32,7 +35,10 @@ def watch_client(process_id: int) -> None:
         while _is_alive(client):
             time.sleep(_POLL_S)
         logger.info("the client's process is gone")
-        leave(0)
+        try:
+            release()
+        finally:
+            leave(0)
 
     threading.Thread(target=watch, name="client watch", daemon=True).start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CREATE_TIMEOUT_S = 3.0
+_LEAST_GAP_S = 0.1
 _TITLE = "lsp-stablecode: loading the model"
 
 
@@ -26,19 +28,27 @@ class ProgressReporter:
     def __init__(self, server: StablecodeServer) -> None:
         self._server = server
         self._token: str | None = None
+        self._refused = False
+        self._sent_s = 0.0
         self._shown = False
         self._latest: LoadProgress | None = None
 
     def show(self, progress: LoadProgress | None) -> None:
         """Begin, go on, or with ``None`` end. Call it on the event loop."""
+        is_new_stage = _stage(progress) != _stage(self._latest)
         self._latest = progress
+        if progress is None:
+            self._refused = False
         if self._token is None:
             window = self._server.client_capabilities.window
-            if progress is not None and window and window.work_done_progress:
+            can_show = window and window.work_done_progress and not self._refused
+            if progress is not None and can_show:
                 self._token = str(uuid.uuid4())
                 self._server.spawn(self._begin(self._token))
         elif self._shown:
-            self._send(self._token)
+            is_due = time.monotonic() - self._sent_s > _LEAST_GAP_S
+            if is_new_stage or is_due:
+                self._send(self._token)
 
     async def _begin(self, token: str) -> None:
         try:
@@ -48,6 +58,7 @@ class ProgressReporter:
         except Exception as error:
             logger.warning("no progress bar (%s)", type(error).__name__)
             self._token = None
+            self._refused = True
             return
         self._server.work_done_progress.begin(
             token, types.WorkDoneProgressBegin(title=_TITLE, cancellable=False)
@@ -56,6 +67,7 @@ class ProgressReporter:
         self._send(token)
 
     def _send(self, token: str) -> None:
+        self._sent_s = time.monotonic()
         progress = self._latest
         bar = self._server.work_done_progress
         if progress is None:
@@ -69,3 +81,7 @@ class ProgressReporter:
             token,
             types.WorkDoneProgressReport(message=progress.stage, percentage=percentage),
         )
+
+
+def _stage(progress: LoadProgress | None) -> str | None:
+    return None if progress is None else progress.stage

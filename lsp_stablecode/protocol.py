@@ -37,12 +37,15 @@ def make_converter() -> Converter:
     """Return pygls' converter, lenient about inline completion's trigger kind.
 
     LSP 3.18 has 1 (invoked) and 2 (automatic). Some clients send VS Code's own 0
-    (invoked) and 1; so 0 and 1 are taken as invoked, all else as automatic.
+    (invoked) and 1 (automatic), which shows when the first 0 comes.
     """
     converter: Converter = default_converter()  # type: ignore[no-untyped-call]
+    invoked = {0, 1}
 
     def trigger_kind(value: object, _: object) -> types.InlineCompletionTriggerKind:
-        if value in (0, 1):
+        if value == 0:
+            invoked.discard(1)
+        if value in invoked:
             return types.InlineCompletionTriggerKind.Invoked
         return types.InlineCompletionTriggerKind.Automatic
 

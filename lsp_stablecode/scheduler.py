@@ -29,9 +29,13 @@ class Superseded(Exception):
 class Ticket:
     """One request's turn, from its arrival to its answer (a context manager)."""
 
-    def __init__(self, scheduler: Scheduler, uri: str) -> None:
+    def __init__(
+        self, scheduler: Scheduler, uri: str, kind: str, *, explicit: bool
+    ) -> None:
         self._scheduler = scheduler
-        self._uri = uri
+        self.uri = uri
+        self.kind = kind
+        self.explicit = explicit
         self._superseded: asyncio.Future[None] = (
             asyncio.get_running_loop().create_future()
         )
@@ -48,7 +52,7 @@ class Ticket:
     ) -> None:
         # Whatever ended the request (an answer, $/cancelRequest), its job is over.
         self.cancel.set()
-        self._scheduler.leave(self._uri, self)
+        self._scheduler.leave(self)
 
     def supersede(self) -> None:
         """Stop the job within one step and wake whoever awaits it."""
@@ -89,36 +93,47 @@ class Ticket:
 
 
 class Scheduler:
-    """Hands out tickets, one alive per document, and measures the typist."""
+    """Hands out tickets and measures the typist.
+
+    One ticket is alive per document and kind of request: an editor may well ask for
+    ghost text and for its menu at the same place.
+    """
 
     def __init__(self, worker: EngineWorker) -> None:
         self.worker = worker
-        self._tickets: dict[str, Ticket] = {}
+        self._tickets: dict[tuple[str, str], Ticket] = {}
         self._last_edit_s = 0.0
         self._key_gap_s = 0.2
 
-    def enter(self, uri: str) -> Ticket:
-        """Supersede the document's older request and start a new one."""
-        self.stop(uri)
-        ticket = Ticket(self, uri)
-        self._tickets[uri] = ticket
+    def enter(self, uri: str, kind: str, *, explicit: bool) -> Ticket:
+        """Supersede the document's older request of this kind; start a new one.
+
+        A request by hand also stops automatic ones in other documents: who asks is
+        here now, and there is one engine.
+        """
+        for ticket in list(self._tickets.values()):
+            is_older = (ticket.uri, ticket.kind) == (uri, kind)
+            is_elsewhere = ticket.uri != uri and not ticket.explicit
+            if is_older or (explicit and is_elsewhere):
+                self._supersede(ticket)
+        ticket = Ticket(self, uri, kind, explicit=explicit)
+        self._tickets[uri, kind] = ticket
         return ticket
 
-    def leave(self, uri: str, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket) -> None:
         """Forget a ticket whose request was answered."""
-        if self._tickets.get(uri) is ticket:
-            del self._tickets[uri]
+        if self._tickets.get((ticket.uri, ticket.kind)) is ticket:
+            del self._tickets[ticket.uri, ticket.kind]
 
-    def stop(self, uri: str) -> None:
-        """Supersede the document's request, if there is one."""
-        ticket = self._tickets.pop(uri, None)
-        if ticket is not None:
-            ticket.supersede()
+    def stop(self, uri: str | None = None) -> None:
+        """Supersede a document's requests, or all there are."""
+        for ticket in list(self._tickets.values()):
+            if uri is None or ticket.uri == uri:
+                self._supersede(ticket)
 
-    def stop_all(self) -> None:
-        """Supersede everything."""
-        for uri in list(self._tickets):
-            self.stop(uri)
+    def _supersede(self, ticket: Ticket) -> None:
+        self.leave(ticket)
+        ticket.supersede()
 
     def note_edit(self, uri: str) -> None:
         """Supersede the document's request: the text it is about is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Literal
 
 from lsprotocol import types
@@ -20,7 +20,7 @@ from lsp_stablecode.protocol import (
     log_server_error,
     make_converter,
 )
-from lsp_stablecode.session import Selected, Session
+from lsp_stablecode.session import Selected, Session, SettingsSource
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.trace import Tracer
 from lsp_stablecode.wire import (
@@ -70,7 +70,7 @@ class StablecodeServer(LanguageServer):
         self._progress = ProgressReporter(self)
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine beside the protocol."""
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
@@ -96,8 +96,8 @@ class StablecodeServer(LanguageServer):
         workspace = self.client_capabilities.workspace
         return bool(workspace and workspace.configuration)
 
-    async def pull_settings(self) -> bool:
-        """Ask the client for its settings; return whether another model is wanted."""
+    async def pull_settings(self) -> None:
+        """Ask the client for its settings and take them."""
         item = types.ConfigurationItem(section=SECTION)
         try:
             answers = await asyncio.wait_for(
@@ -108,11 +108,18 @@ class StablecodeServer(LanguageServer):
             )
         except TimeoutError:
             logger.warning("the client did not answer workspace/configuration")
-            return False
+            return
         except Exception as error:
             logger.warning("the client has no configuration (%s)", type(error).__name__)
-            return False
-        return self.session.apply_settings(answers[0] if answers else None)
+            return
+        self.take_settings("pulled", answers[0] if answers else None)
+
+    def take_settings(self, source: SettingsSource, raw: object) -> None:
+        """Apply settings, and what of them concerns the process and the protocol."""
+        before = self.session.settings.log_level
+        self.session.apply_settings(source, raw)
+        if self.session.settings.log_level != before:
+            logging.getLogger().setLevel(self.session.settings.log_level.upper())
 
 
 def make_server(settings: Settings, tracer: Tracer | None = None) -> StablecodeServer:
@@ -133,28 +140,11 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         encoding = choose_encoding(params.capabilities)
         session.documents.encoding = encoding
         session.folders = workspace_folders(params)
-        session.apply_settings(params.initialization_options)
+        server.take_settings("initialization", params.initialization_options)
         if wants_plain_completion(params.capabilities, session.settings):
-            server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions())(
-                _plain_completion
-            )
+            _offer_plain_completion(server)
         if params.process_id is not None:
-            watch_client(params.process_id)
-
-    async def _plain_completion(params: types.CompletionParams) -> types.CompletionList:
-        explicit = (
-            params.context is None
-            or params.context.trigger_kind == types.CompletionTriggerKind.Invoked
-        )
-        items = await session.complete(
-            params.text_document.uri, position_of(params.position), explicit=explicit
-        )
-        if not items:
-            return types.CompletionList(is_incomplete=True, items=[])
-        document = session.documents.get(params.text_document.uri)
-        return types.CompletionList(
-            is_incomplete=True, items=[completion_item(one, document) for one in items]
-        )
+            watch_client(params.process_id, session.close)
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
@@ -164,6 +154,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         else:
             # Such clients push their settings now, and they may name the model.
             await asyncio.sleep(_PUSHED_SETTINGS_S)
+        await _offer_plain_completion_late(server)
         server.spawn(session.load_model())
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
@@ -171,10 +162,11 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         params: types.DidChangeConfigurationParams,
     ) -> None:
         if params.settings:
-            reload = session.apply_settings(params.settings)
-        else:
-            reload = server.can_pull_settings and await server.pull_settings()
-        if reload:
+            server.take_settings("pushed", params.settings)
+        if server.can_pull_settings:
+            await server.pull_settings()
+        await _offer_plain_completion_late(server)
+        if session.model_state.name != "idle":
             server.spawn(session.load_model())
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
@@ -207,8 +199,7 @@ def _register_documents(server: StablecodeServer) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        documents.close(params.text_document.uri)
-        session.note_close(params.text_document.uri)
+        _close(params.text_document.uri)
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
     def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
@@ -232,16 +223,17 @@ def _register_documents(server: StablecodeServer) -> None:
                 array.delete_count,
                 [one.document for one in array.cells or ()],
                 opened=[_item(one) for one in cells.structure.did_open or ()],
-                closed=[one.uri for one in cells.structure.did_close or ()],
             )
+            for cell in cells.structure.did_close or ():
+                _close(cell.uri)
         for text in cells.text_content or ():
             _change(text.document, text.changes)
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
     def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
-        documents.close_notebook(params.notebook_document.uri)
         for cell in params.cell_text_documents:
-            session.note_close(cell.uri)
+            _close(cell.uri)
+        documents.close_notebook(params.notebook_document.uri)
 
     def _item(document: types.TextDocumentItem) -> DocumentItem:
         return (document.uri, document.language_id, document.version, document.text)
@@ -250,7 +242,7 @@ def _register_documents(server: StablecodeServer) -> None:
         document: types.VersionedTextDocumentIdentifier,
         changes: Sequence[types.TextDocumentContentChangeEvent],
     ) -> None:
-        documents.change(
+        changed = documents.change(
             document.uri,
             document.version,
             [
@@ -263,7 +255,12 @@ def _register_documents(server: StablecodeServer) -> None:
                 for change in changes
             ],
         )
-        session.note_edit(document.uri)
+        session.note_edit(changed.uri)
+
+    def _close(uri: str) -> None:
+        closed = documents.close(uri)
+        if closed is not None:
+            session.note_close(closed.uri)
 
 
 def _register_completion(server: StablecodeServer) -> None:
@@ -301,6 +298,48 @@ def _register_completion(server: StablecodeServer) -> None:
         )
 
 
+def _offer_plain_completion(server: StablecodeServer) -> None:
+    """Register ``textDocument/completion``; advertised before ``initialize`` ends."""
+    session = server.session
+
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions())
+    async def completion(params: types.CompletionParams) -> types.CompletionList:
+        if not wants_plain_completion(server.client_capabilities, session.settings):
+            return types.CompletionList(is_incomplete=True, items=[])
+        explicit = (
+            params.context is None
+            or params.context.trigger_kind == types.CompletionTriggerKind.Invoked
+        )
+        uri = params.text_document.uri
+        items = await session.complete(
+            uri, position_of(params.position), explicit=explicit, kind="menu"
+        )
+        if not items:
+            return types.CompletionList(is_incomplete=True, items=[])
+        document = session.documents.get(uri)
+        return types.CompletionList(
+            is_incomplete=True, items=[completion_item(one, document) for one in items]
+        )
+
+
+async def _offer_plain_completion_late(server: StablecodeServer) -> None:
+    """Offer plain completion if settings that came after ``initialize`` ask for it."""
+    capabilities = server.client_capabilities
+    if types.TEXT_DOCUMENT_COMPLETION in server.protocol.fm.features:
+        return
+    if not wants_plain_completion(capabilities, server.session.settings):
+        return
+    document = capabilities.text_document
+    completion = document.completion if document else None
+    if not (completion and completion.dynamic_registration):
+        server.session.say(
+            "completionFallback takes effect when the editor starts the server anew."
+        )
+        return
+    _offer_plain_completion(server)
+    server.spawn(_register(server, types.TEXT_DOCUMENT_COMPLETION, {}))
+
+
 def _register_commands(server: StablecodeServer) -> None:
     session = server.session
 
@@ -325,7 +364,7 @@ def _register_commands(server: StablecodeServer) -> None:
 
     @server.command(RELOAD)
     async def reload(*arguments: Any) -> Any:
-        await session.load_model()
+        await session.load_model(again=True)
         return session.status()
 
 
@@ -335,10 +374,15 @@ async def _register_for_changes(server: StablecodeServer) -> None:
     capability = workspace.did_change_configuration if workspace else None
     if not (capability and capability.dynamic_registration):
         return
+    await _register(
+        server, types.WORKSPACE_DID_CHANGE_CONFIGURATION, {"section": SECTION}
+    )
+
+
+async def _register(server: StablecodeServer, method: str, options: object) -> None:
+    """Ask the client to send ``method`` from now on."""
     registration = types.Registration(
-        id=f"{SECTION}.configuration",
-        method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
-        register_options={"section": SECTION},
+        id=f"{SECTION}.{method}", method=method, register_options=options
     )
     try:
         await asyncio.wait_for(
@@ -348,4 +392,4 @@ async def _register_for_changes(server: StablecodeServer) -> None:
             _CONFIGURATION_TIMEOUT_S,
         )
     except Exception as error:
-        logger.warning("settings' changes not registered (%s)", type(error).__name__)
+        logger.warning("%s is not registered (%s)", method, type(error).__name__)

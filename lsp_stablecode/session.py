@@ -10,9 +10,10 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import pathspec
 
@@ -33,11 +34,13 @@ from lsp_stablecode.settings import Settings, model_options, parse_settings
 from lsp_stablecode.suggestions import SuggestionMemory
 from lsp_stablecode.trace import Tracer, describe
 from lsp_stablecode.worker import EngineWorker, Priority
-from model import CancelFlag, Engine, LoadProgress, StablecodeError
+from model import CancelFlag, Engine, EngineOptions, LoadProgress, StablecodeError
 
 logger = logging.getLogger(__name__)
 
 Position = tuple[int, int]
+SettingsSource = Literal["initialization", "pulled", "pushed"]
+"""In the order of their precedence, the strongest last."""
 
 
 class Client(Protocol):
@@ -86,6 +89,12 @@ class Session:
         self, base_settings: Settings, client: Client, tracer: Tracer | None = None
     ) -> None:
         self.settings = base_settings
+        self._base_settings = base_settings
+        self._own_settings = base_settings
+        self._sources: dict[SettingsSource, object] = {}
+        self._toggled: bool | None = None
+        self._wanted_options: EngineOptions | None = None
+        self._loading: Future[Engine] | None = None
         self.documents = DocumentStore()
         self.folders: list[Path] = []
         self.model_state = ModelState()
@@ -104,17 +113,29 @@ class Session:
 
     # --- settings and model ------------------------------------------------
 
-    def apply_settings(self, raw: object) -> bool:
-        """Take what the client sent; return whether another model is wanted."""
-        before = self.settings
-        self.settings, problems = parse_settings(raw, before)
-        for problem in problems:
-            self.say(problem.message, "error")
-        if self.settings == before:
-            return False
-        self._exclude = pathspec.GitIgnoreSpec.from_lines(self.settings.exclude)
+    def apply_settings(self, source: SettingsSource, raw: object) -> None:
+        """Take what the client sent, in place of what the same source said before.
+
+        Each source is read on top of the one before it; what was taken out of the
+        editor's settings so falls back to the default. The model is loaded again if
+        it is loaded already and another one is wanted.
+        """
+        self._sources[source] = raw
+        settings = self._base_settings
+        for name in get_args(SettingsSource):
+            settings, problems = parse_settings(self._sources.get(name), settings)
+            for problem in problems:
+                self.say(problem.message, "error")
+        if settings.enable != self._own_settings.enable:
+            self._toggled = None
+        self._own_settings = settings
+        if self._toggled is not None:
+            settings = replace(settings, enable=self._toggled)
+        if settings == self.settings:
+            return
+        self.settings = settings
+        self._exclude = pathspec.GitIgnoreSpec.from_lines(settings.exclude)
         self._memory.clear()
-        return model_options(self.settings) != model_options(before)
 
     def say(self, text: str, level: Literal["info", "error"] = "info") -> None:
         """Show a message, each one once in a session."""
@@ -122,11 +143,19 @@ class Session:
             self._said.add(text)
             self._client.show_message(text, level)
 
-    async def load_model(self) -> None:
-        """(Re)load the model; requests meanwhile are answered empty at once."""
+    async def load_model(self, *, again: bool = False) -> None:
+        """Load the model the settings name; meanwhile answers are empty, at once.
+
+        One that is loaded or loading already stays, unless asked for ``again``.
+        """
+        options = model_options(self.settings)
+        is_there = self.model_state.name in ("loading", "ready")
+        if is_there and options == self._wanted_options and not again:
+            return
+        self._wanted_options = options
         self._num_loads += 1
         this_load = self._num_loads
-        self._scheduler.stop_all()
+        self._scheduler.stop()
         self._memory.clear()
         self.model_state = ModelState("loading")
         loop = asyncio.get_running_loop()
@@ -135,10 +164,16 @@ class Session:
             loop.call_soon_threadsafe(self._client.show_progress, progress)
 
         self._client.show_progress(LoadProgress("start"))
+        if self._loading is not None:
+            # One that still waits its turn is not needed any more.
+            self._loading.cancel()
+        self._loading = self._worker.load(options, report)
         try:
-            engine = await asyncio.wrap_future(
-                self._worker.load(model_options(self.settings), report)
-            )
+            engine = await asyncio.wrap_future(self._loading)
+        except asyncio.CancelledError:
+            if this_load == self._num_loads:
+                raise
+            return
         except StablecodeError as error:
             state = ModelState("failed", str(error))
         except Exception as error:
@@ -164,20 +199,19 @@ class Session:
 
     def toggle(self) -> bool:
         """Switch suggestions off or on for this session; return whether on."""
-        self.settings, _ = parse_settings(
-            {"enable": not self.settings.enable}, self.settings
-        )
-        if not self.settings.enable:
-            self._scheduler.stop_all()
-        return self.settings.enable
+        self._toggled = not self.settings.enable
+        self.settings = replace(self.settings, enable=self._toggled)
+        if not self._toggled:
+            self._scheduler.stop()
+        return self._toggled
 
     def stop(self) -> None:
         """Stop what runs: ``shutdown`` came."""
-        self._scheduler.stop_all()
+        self._scheduler.stop()
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop everything; return whether the engine was released in time."""
-        self._scheduler.stop_all()
+        self._scheduler.stop()
         self._tracer.close()
         return self._worker.close(timeout_s)
 
@@ -190,7 +224,6 @@ class Session:
     def note_close(self, uri: str) -> None:
         """Forget a closed document."""
         self._scheduler.stop(uri)
-        self._memory.forget(uri)
         self._last_outcomes.pop(uri, None)
 
     # --- completion --------------------------------------------------------
@@ -202,9 +235,11 @@ class Session:
         *,
         explicit: bool,
         selected: Selected | None = None,
+        kind: str = "inline",
     ) -> list[Item]:
         """Answer one request; an empty list where there is nothing to say.
 
+        A newer request of the same ``kind`` in the document supersedes this one.
         ``$/cancelRequest`` cancels the task this runs in; the generation then stops
         within one step or prefill chunk.
         """
@@ -214,8 +249,9 @@ class Session:
             logger.warning("%s", error)
             self._finish(uri, Outcome("empty:not-open"), explicit)
             return []
+        uri = document.uri
         try:
-            outcome = await self._outcome(document, position, explicit, selected)
+            outcome = await self._outcome(document, position, explicit, selected, kind)
         except Superseded:
             outcome = Outcome("superseded")
         except asyncio.CancelledError:
@@ -230,9 +266,10 @@ class Session:
         position: Position,
         explicit: bool,
         selected: Selected | None,
+        kind: str,
     ) -> Outcome:
         uri = document.uri
-        with self._scheduler.enter(uri) as ticket:
+        with self._scheduler.enter(uri, kind, explicit=explicit) as ticket:
             silence = self._reason_for_silence(document)
             if silence:
                 return Outcome(f"empty:{silence}")
@@ -356,6 +393,8 @@ class Session:
 
     def explain(self, uri: str | None) -> dict[str, Any] | None:
         """Return the last outcome of a document, or of the latest one."""
+        if uri is not None and uri in self.documents:
+            uri = self.documents.get(uri).uri
         if uri is None:
             uri = next(
                 (one.uri for one in self.documents if one.uri in self._last_outcomes),

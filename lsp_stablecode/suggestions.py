@@ -13,6 +13,7 @@ from dataclasses import dataclass
 _HEAD_CHARACTERS = 400
 _TAIL_CHARACTERS = 200
 _REMEMBERED_PER_DOCUMENT = 16
+_REMEMBERED_DOCUMENTS = 64
 _CLOSERS = ")]}>\"'`"
 
 
@@ -115,7 +116,11 @@ def _distance(known: Known) -> tuple[bool, int]:
 
 
 class SuggestionMemory:
-    """The last suggestions of every document, newest first."""
+    """The last suggestions of the last documents, newest first.
+
+    A closed document's stay for a while: opened again, the same text at the same
+    place gets the same suggestion.
+    """
 
     def __init__(self) -> None:
         self._by_document: dict[str, deque[_Remembered]] = {}
@@ -132,9 +137,12 @@ class SuggestionMemory:
 
         An empty answer is worth remembering too: it costs as much to compute.
         """
-        remembered = self._by_document.setdefault(
-            uri, deque(maxlen=_REMEMBERED_PER_DOCUMENT)
-        )
+        remembered = self._by_document.pop(uri, None)
+        if remembered is None:
+            remembered = deque(maxlen=_REMEMBERED_PER_DOCUMENT)
+        self._by_document[uri] = remembered
+        while len(self._by_document) > _REMEMBERED_DOCUMENTS:
+            del self._by_document[next(iter(self._by_document))]
         remembered.appendleft(
             _Remembered(
                 prefix[-_HEAD_CHARACTERS:],
@@ -155,10 +163,6 @@ class SuggestionMemory:
             ):
                 best = known
         return best
-
-    def forget(self, uri: str) -> None:
-        """Drop a closed document's suggestions."""
-        self._by_document.pop(uri, None)
 
     def clear(self) -> None:
         """Drop everything: another model or other settings answer from now on."""

@@ -79,6 +79,7 @@ def completion_item(item: Item, document: Document) -> types.CompletionItem:
         # After other servers' items only when equal: a menu sorts by its own score.
         sort_text="~",
         insert_text_format=types.InsertTextFormat.PlainText,
+        insert_text_mode=types.InsertTextMode.AsIs,
         text_edit=types.TextEdit(
             range=types.Range(start=start, end=types.Position(*item.end)), new_text=text
         ),

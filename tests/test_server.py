@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Start, editor_capabilities, plain
+from conftest import Editor, Start, editor_capabilities, plain
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
@@ -17,6 +17,12 @@ _TEXT = "def area(width, height):\n    return width * height\n\n\ndef area"
 def _place(text: str) -> tuple[int, int]:
     lines = text.split("\n")
     return len(lines) - 1, len(lines[-1])
+
+
+async def _until(editor: Editor, state: str) -> None:
+    async with asyncio.timeout(20):
+        while (await editor.status())["state"] != state:
+            await asyncio.sleep(0.02)
 
 
 async def test_capabilities(start: Start) -> None:
@@ -211,15 +217,13 @@ async def test_while_the_model_loads_answers_are_empty_and_progress_shows(
     started = time.perf_counter()
     assert await editor.texts(uri, *_place(_TEXT)) == []
     assert time.perf_counter() - started < 1
-    async with asyncio.timeout(20):
-        while (await editor.status())["state"] != "failed":
-            await asyncio.sleep(0.05)
+    await _until(editor, "failed")
     assert any("missing" in one.message for one in editor.client.messages)
     # The session lives on: another model can be chosen.
     editor.client.workspace_did_change_configuration(
         types.DidChangeConfigurationParams({"lsp-stablecode": {"model": "echo"}})
     )
-    await editor.ready()
+    await _until(editor, "ready")
     assert await editor.texts(uri, *_place(_TEXT))
     bars = editor.client.progress_reports.values()
     kinds = [[report.kind for report in reports] for reports in bars]
@@ -239,6 +243,63 @@ async def test_settings_problems_are_reported_once(start: Start) -> None:
     texts = [one.message for one in editor.client.messages]
     assert len([text for text in texts if "maxNewTokens" in text]) == 1
     assert len([text for text in texts if "tempreature" in text]) == 1
+
+
+async def test_settings_can_be_taken_back(start: Start) -> None:
+    """What is removed from the editor's settings falls back to the default."""
+    editor = await start(settings={"enable": False})
+    uri = editor.open(_TEXT)
+    assert await editor.texts(uri, *_place(_TEXT)) == []
+    editor.client.set_configuration({}, section="lsp-stablecode")
+    editor.client.workspace_did_change_configuration(
+        types.DidChangeConfigurationParams(None)
+    )
+    async with asyncio.timeout(10):
+        while not (await editor.status())["enabled"]:
+            await asyncio.sleep(0.02)
+    assert await editor.texts(uri, *_place(_TEXT))
+
+
+async def test_the_model_is_loaded_once(start: Start) -> None:
+    """Settings pushed right after ``initialized`` name the model that is loaded."""
+    editor = await start("--log-level", "info", wait=False, settings={"model": "echo"})
+    editor.client.workspace_did_change_configuration(
+        types.DidChangeConfigurationParams({"lsp-stablecode": {"model": "echo:1"}})
+    )
+    await _until(editor, "ready")
+    status = await editor.status()
+    assert status["engine"]["model"] == "echo:1"
+
+
+async def test_fallback_set_after_initialize(start: Start) -> None:
+    """``never``, sent as Neovim sends it, empties the menu of a client without."""
+    editor = await start(
+        capabilities=editor_capabilities(inline_completion=False),
+        settings={"completionFallback": "never"},
+    )
+    uri = editor.open(_TEXT)
+    answer = await editor.client.text_document_completion_async(
+        types.CompletionParams(
+            types.TextDocumentIdentifier(uri), types.Position(*_place(_TEXT))
+        )
+    )
+    assert not answer.items
+
+
+async def test_menu_and_ghost_text_are_both_answered(start: Start) -> None:
+    """An editor may ask for both at one place; neither supersedes the other."""
+    editor = await start(
+        model="echo:10", initialization_options={"completionFallback": "always"}
+    )
+    uri = editor.open(_TEXT)
+    menu = editor.client.text_document_completion_async(
+        types.CompletionParams(
+            types.TextDocumentIdentifier(uri), types.Position(*_place(_TEXT))
+        )
+    )
+    ghost = editor.ask(uri, *_place(_TEXT))
+    answers = await asyncio.gather(menu, ghost)
+    assert all(answer.items for answer in answers)
 
 
 async def test_settings_of_the_wrong_type_are_reported(start: Start) -> None:
@@ -361,5 +422,6 @@ async def test_crlf_documents_get_crlf(start: Start) -> None:
     editor = await start(settings={"multiLine": "always"})
     text = "def one():\r\n    a = 1\r\n    b = 2\r\n\r\ndef one"
     uri = editor.open(text)
-    texts = await editor.texts(uri, 4, 7)
-    assert all("\n" not in text.replace("\r\n", "") for text in texts)
+    [text, *_] = await editor.texts(uri, 4, 7)
+    assert "\r\n" in text
+    assert "\n" not in text.replace("\r\n", "")

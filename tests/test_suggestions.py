@@ -94,9 +94,12 @@ def test_the_suggestion_of_this_very_place_wins() -> None:
     assert typed.rest[0].text == "nless"
 
 
-def test_a_closed_document_is_forgotten() -> None:
-    """``forget`` and ``clear`` leave nothing."""
-    for act in ("forget", "clear"):
-        memory = _remember("urn 1")
-        memory.forget(_URI) if act == "forget" else memory.clear()
-        assert memory.recall(_URI, _HEAD, _TAIL) is None
+def test_memory_is_bounded() -> None:
+    """The oldest documents' suggestions go, and ``clear`` leaves nothing."""
+    memory = _remember("urn 1")
+    for number in range(100):
+        memory.remember(f"file:///{number}", "a", "b", (Suggested("c", "line"),), 1)
+    assert memory.recall(_URI, _HEAD, _TAIL) is None
+    assert memory.recall("file:///99", "a", "b") is not None
+    memory.clear()
+    assert memory.recall("file:///99", "a", "b") is None

@@ -60,5 +60,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def _stop(server: StablecodeServer, exit_code: int) -> None:
     """Release the engine and end, without waiting for the reader of stdin."""
-    server.session.close()
-    leave(exit_code)
+    try:
+        server.session.close()
+    finally:
+        leave(exit_code)
