@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a named error (its sentence on standard error), 2 wrong us
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if run is None:
         parser.print_help(sys.stderr)
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A suggestion may hold what a Windows console or a C locale cannot write.
+            stream.reconfigure(errors="replace")
     try:
         settings = settings_from(options)
         configure_logging(settings.log_level)
@@ -44,6 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output (head, less) has gone; that is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        # A bug, or a disk or library in a state nobody thought of.
+        logging.getLogger(__name__).debug("unexpected", exc_info=True)
+        print(
+            f"lsp-stablecode: {type(error).__name__}: {error} (unexpected; run again "
+            "with --log-level debug, and report what it prints)",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -58,10 +72,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     common = _common_options()
+    trace = _trace_option()
 
     serve = commands.add_parser(
         "serve",
-        parents=[common],
+        parents=[common, trace],
         help="run the language server (standard input and output)",
         description="Run the language server. Editors start it; standard output "
         "carries the protocol and nothing else, the log goes to standard error. "
@@ -76,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     complete = commands.add_parser(
         "complete",
-        parents=[common],
+        parents=[common, trace],
         help="complete a file at a position",
         description="Complete a file at a position, as an editor would ask for it, "
         "and print the text to insert.",
@@ -125,7 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser(
         "demo",
-        parents=[common],
+        parents=[common, trace],
         help="watch the server complete a real file",
         description="Start the language server, type into a file as an editor does, "
         "and show what it suggests and how long that takes.",
@@ -141,7 +156,7 @@ def make_parser() -> argparse.ArgumentParser:
     kinds = evaluate.add_subparsers(title="evaluations", metavar="KIND", required=True)
     infilling = kinds.add_parser(
         "infilling",
-        parents=[common],
+        parents=[common, trace],
         help="HumanEval infilling, single lines: the server and the raw model",
         description="HumanEval infilling (Bavarian et al. 2022), single-line: mask "
         "each non-blank line of each canonical solution, ask for it through the "
@@ -234,16 +249,21 @@ def _common_options() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_log_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("logging")
-    group.add_argument(
-        "--log-level", choices=_LOG_LEVELS, help="what goes to standard error"
-    )
-    group.add_argument(
+def _trace_option() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
         "--trace",
         type=Path,
         metavar="FILE",
         help="append one JSON line per request to FILE (no source text)",
+    )
+    return parser
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("logging")
+    group.add_argument(
+        "--log-level", choices=_LOG_LEVELS, help="what goes to standard error"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 _SOURCE = "def area(width, height):\n    return width * height\n\n\ndef area\n"
 
@@ -226,6 +228,37 @@ def test_doctor_with_echo() -> None:
     assert done.returncode == 0, done.stderr
     subjects = {finding["subject"] for finding in json.loads(done.stdout)}
     assert {"system", "versions", "memory", "GPU", "model", "test"} <= subjects
+
+
+def test_doctor_says_what_to_type(tmp_path: Path) -> None:
+    """Advice is shown to the letter: brackets in it are no markup."""
+    done = run("doctor", "--model", str(tmp_path / "nothing"))
+    assert done.returncode == 1
+    assert "✗" in done.stdout
+    assert "no file or directory" in " ".join(done.stdout.split())
+    from lsp_stablecode.commands.doctor import Finding, _table
+
+    console = Console(file=io.StringIO(), width=200)
+    console.print(_table([Finding("weights", "x [/red]", "pip install a[starter]")]))
+    assert "a[starter]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_narrow_output_encoding_is_no_error(source: Path) -> None:
+    """What a console cannot write is replaced, and the rest is there."""
+    path = source.with_name("é.py")
+    path.write_text("naïve_ünit = '→'\nx = 1\nna", "utf-8")
+    for arguments in (["--json"], []):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "lsp_stablecode", "complete"),
+                *(f"{path}:3:3", "--model", "echo", *arguments),
+            ],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"nit = " in done.stdout
 
 
 @pytest.mark.parametrize("module", ["lsp_stablecode.server", "lsp_stablecode.cli"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -39,9 +40,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         result = to_json(outcome, engine.info, line, column, load_ms)
         if options.explain:
             result["explain"] = explain(outcome, engine.info)
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result))
         return 0
     if outcome.suggestions:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # The document's own line ends, on Windows too.
+            sys.stdout.reconfigure(newline="")
         # Not print: its line end would look like part of the completion.
         sys.stdout.write(outcome.suggestions[0].text)
         sys.stdout.write("\n" if sys.stdout.isatty() else "")

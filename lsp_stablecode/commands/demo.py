@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import sys
 import tempfile
 from importlib.resources import as_file, files
@@ -21,9 +20,6 @@ from lsp_stablecode.settings import Settings
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Play all scenes. Raises ``ServerFailedError`` if nothing is suggested."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A suggestion may hold what a Windows console or a C locale cannot write.
-        sys.stdout.reconfigure(errors="replace")
     if options.picture:
         check_place(Path(options.picture))
     console = Console()

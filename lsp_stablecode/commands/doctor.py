@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lsp_stablecode.commands.console import load_with_progress
 from lsp_stablecode.completion import Query, generate
@@ -41,15 +42,29 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     """Report; exit code 1 if no completion can be made."""
     findings = examine(settings)
     if options.json:
-        print(json.dumps([asdict(one) for one in findings], ensure_ascii=False))
+        print(json.dumps([asdict(one) for one in findings]))
     else:
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for one in findings:
-            mark = "[red]✗[/]" if one.fatal else "[yellow]![/]" if one.advice else "✓"
-            text = one.text + (f"\n[yellow]→ {one.advice}[/]" if one.advice else "")
-            table.add_row(mark, one.subject, text)
-        Console().print(table)
+        Console().print(_table(findings))
     return 1 if any(one.fatal for one in findings) else 0
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for column in ("", "subject", "finding"):
+        # Folded and not cut: a path is of no use with dots in it.
+        table.add_column(column, overflow="fold")
+    for one in findings:
+        mark = Text("✓", "green")
+        if one.advice:
+            mark = Text("!", "yellow")
+        if one.fatal:
+            mark = Text("✗", "red")
+        # Text, not markup: "[starter]" is meant literally.
+        text = Text(one.text)
+        if one.advice:
+            text.append(f"\n→ {one.advice}", "yellow")
+        table.add_row(mark, one.subject, text)
+    return table
 
 
 def examine(settings: Settings) -> list[Finding]:
