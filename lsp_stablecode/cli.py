@@ -105,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     complete.add_argument(
         "--explain",
         action="store_true",
-        help="say what the prompt held, why the text ends where it does, what it cost",
+        help="say why the text ends where it does, what was removed, what it cost",
     )
     complete.set_defaults(run=_lazy("complete"))
 

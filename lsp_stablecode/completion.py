@@ -56,6 +56,7 @@ class Outcome:
     fim_order: str = ""
     statistics: Statistics = field(default_factory=Statistics)
     total_ms: float = 0.0
+    removed: tuple[str, ...] = ()
 
 
 def make_query(
@@ -171,6 +172,7 @@ def generate(
         fim_order=result.fim_order,
         statistics=result.statistics,
         total_ms=(time.perf_counter() - started) * 1000,
+        removed=finished[0].removed if finished else (),
     )
 
 

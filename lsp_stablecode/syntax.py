@@ -216,7 +216,6 @@ SYNTAXES: dict[str, Syntax] = {
     "latex": replace(_PROSE, comments=("%",)),
     "git-commit": replace(_PROSE, comments=("#",)),
 }
-_C_LANGUAGES = frozenset({"c", "cpp", "objective-c", "objective-cpp", "cuda-cpp"})
 
 
 def syntax_of(language_id: str) -> Syntax:

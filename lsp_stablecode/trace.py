@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any, TextIO
 
 from lsp_stablecode.completion import Outcome
 from lsp_stablecode.errors import SettingsError
+
+logger = logging.getLogger(__name__)
 
 
 def describe(outcome: Outcome) -> dict[str, Any]:
@@ -36,6 +40,7 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "shape": None
         if outcome.shape is None
         else {"kind": outcome.shape.kind, "reason": outcome.shape.reason},
+        "removed": list(outcome.removed),
         "fimOrder": outcome.fim_order,
         "statistics": asdict(outcome.statistics),
         "totalMs": round(outcome.total_ms, 1),
@@ -55,13 +60,20 @@ class Tracer:
         """Write ``event`` with its time and ``data``."""
         if self._file is not None:
             line = {"time": round(time.time(), 3), "event": event, **data}
-            self._file.write(json.dumps(line) + "\n")
+            try:
+                self._file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                # A full disk must not cost anybody a suggestion.
+                logger.error("the trace ends here (%s)", error.strerror)
+                self.close()
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            # Closing writes what could not be written, once more.
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 def open_tracer(path: Path | None) -> Tracer:

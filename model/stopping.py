@@ -26,13 +26,3 @@ def stop_at_strings(strings: Sequence[str]) -> StopRule:
         return Cut(position, f"stop-string:{string}")
 
     return rule
-
-
-def first_of(*rules: StopRule) -> StopRule:
-    """Combine rules: the cut that keeps the least text wins."""
-
-    def rule(text: str) -> Cut | None:
-        cuts = [cut for one in rules if (cut := one(text)) is not None]
-        return min(cuts, key=lambda cut: cut.end) if cuts else None
-
-    return rule

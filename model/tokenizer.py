@@ -59,11 +59,6 @@ class CodeTokenizer:
         tokenizer.encode_special_tokens = True
         return cls(tokenizer, frozenset(control_ids))
 
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of ids, control tokens included."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
     def control_id(self, token: str) -> int:
         """Return the id of a control token by its spelling.
 

@@ -122,7 +122,6 @@ def explain(outcome: Outcome, info: EngineInfo) -> dict[str, Any]:
         f"mean log-probability {one.mean_logprob:.3f}"
         for one in outcome.candidates
     ]
-    removed = [name for one in outcome.suggestions for name in one.removed]
     return {
         "outcome": outcome.name,
         "model": f"{info.model} ({info.dtype} on {info.device}, {info.backend})",
@@ -130,7 +129,7 @@ def explain(outcome: Outcome, info: EngineInfo) -> dict[str, Any]:
         "shape": f"{shape.kind}, because {shape.reason}" if shape else "",
         "prompt order": outcome.fim_order,
         "candidates": "; ".join(candidates),
-        "postprocessing": ", ".join(removed) or "nothing removed",
+        "postprocessing": ", ".join(outcome.removed) or "nothing removed",
         "statistics": json.dumps(
             {key: round(value, 1) for key, value in asdict(outcome.statistics).items()}
         ),
