@@ -393,3 +393,19 @@ def test_the_server_keeps_up_with_the_raw_model() -> None:
     assert ours["passed"] >= theirs["passed"] - 1
     # The raw model itself: far from this, the prompt or the weights are wrong.
     assert theirs["passed"] >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not weights_present("starter"), reason="needs [starter]")
+@pytest.mark.parametrize("order", ["spm", "psm"])
+def test_the_server_is_no_worse_than_the_raw_model(order: Any) -> None:
+    """On every 12th task, with the same prompt order, on both measures."""
+    settings = replace(
+        DEFAULTS, model="starter", device="cpu", fim_order=order, candidates=1
+    )
+    server, raw = evaluate(single_line_tasks(12), settings, ("server", "raw"))
+    ours, theirs = server.figures(), raw.figures()
+    assert ours["exact"] >= theirs["exact"]
+    assert ours["passed"] >= theirs["passed"]
