@@ -105,6 +105,7 @@ class Session:
         self._memory = SuggestionMemory()
         self._num_accepted = 0
         self._counts: Counter[str] = Counter()
+        self._generations = Counter(completed=0, stopped=0, forwards=0)
         self._last_outcomes: dict[str, Outcome] = {}
         self._said: set[str] = set()
         self._identifiers = itertools.count(1)
@@ -296,7 +297,12 @@ class Session:
                 # A request cancelled while it waited its turn costs nothing.
                 if cancel.is_set():
                     return Outcome("cancelled")
-                return generate(engine, query, settings, known=known, cancel=cancel)
+                outcome = generate(engine, query, settings, known=known, cancel=cancel)
+                # Only this thread writes here.
+                is_whole = outcome.name != "cancelled"
+                self._generations["completed" if is_whole else "stopped"] += 1
+                self._generations["forwards"] += outcome.statistics.forwards
+                return outcome
 
             try:
                 outcome = await ticket.run(
@@ -416,4 +422,5 @@ class Session:
             "requests": self._counts.total(),
             "outcomes": dict(self._counts),
             "accepted": self._num_accepted,
+            "generations": dict(self._generations),
         }

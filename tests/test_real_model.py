@@ -122,6 +122,8 @@ async def test_a_burst_runs_one_real_generation(editor: Editor, uri: str) -> Non
     assert all(not answer.items for answer in answers[:-1])
     after = await editor.status()
     assert after["requests"] - before["requests"] == 50
+    generated = before["generations"]["completed"]
+    assert after["generations"]["completed"] - generated == 1
     superseded = before["outcomes"].get("superseded", 0)
     assert after["outcomes"]["superseded"] - superseded == 49
 

@@ -159,6 +159,27 @@ async def test_a_burst_runs_one_generation(start: Start) -> None:
     assert status["requests"] == 50
     assert outcomes["superseded"] == 49
     assert outcomes["shown"] == 1
+    assert status["generations"]["completed"] == 1
+
+
+async def test_superseded_generations_stop_within_a_step(start: Start) -> None:
+    """Each of 20 requests starts generating; all but the last stop at the next step."""
+    step_ms = 100
+    editor = await start(model=f"echo:{step_ms}")
+    uri = editor.open("def area(width, height, depth):\n    pass\n\ndef a")
+    requests = []
+    started = time.perf_counter()
+    for column in range(20):
+        requests.append(asyncio.ensure_future(editor.ask(uri, 3, 5 + column)))
+        await asyncio.sleep(0.02)
+        editor.change(uri, " ", (3, 5 + column))
+    elapsed_ms = (time.perf_counter() - started) * 1000
+    await asyncio.gather(*requests)
+    # The thread is busy with a stopped one for a step at most, so no more steps were
+    # taken than fit the time, and one each.
+    generations = (await editor.status())["generations"]
+    assert generations["completed"] == 0
+    assert generations["forwards"] <= elapsed_ms / step_ms + 2
 
 
 async def test_cancel_is_answered_quickly_and_stops_the_engine(start: Start) -> None:
