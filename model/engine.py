@@ -194,13 +194,17 @@ class LocalEngine:
         return logits
 
     def _rewind(self, num_tokens: int) -> None:
-        if num_tokens < len(self._ledger):
-            # The ledger forgets everything first: if the backend fails half-way,
-            # nothing is believed of its cache.
-            kept = self._ledger.token_ids[:num_tokens]
-            self._ledger.truncate(0)
+        if num_tokens >= len(self._ledger):
+            return
+        try:
             self._backend.truncate(num_tokens)
-            self._ledger.append(kept)
+        except BaseException:
+            # Some layers may be shorter than others now. An empty ledger beside a
+            # cache that is not empty would be worse still.
+            self._ledger.truncate(0)
+            self._backend.truncate(0)
+            raise
+        self._ledger.truncate(num_tokens)
 
     def _decode(
         self,

@@ -27,7 +27,9 @@ def make_sampler(temperature: float, seed: int) -> Sampler:
     generator = torch.Generator(device="cpu").manual_seed(seed)
 
     def sample(logits: torch.Tensor) -> tuple[int, float]:
-        log_probabilities = torch.log_softmax(logits / temperature, dim=-1)
+        # Relative to the best, so that a tiny temperature cannot overflow.
+        scaled = (logits.double() - float(logits.max())) / temperature
+        log_probabilities = torch.log_softmax(scaled, dim=-1)
         token_id = int(
             torch.multinomial(log_probabilities.exp(), 1, generator=generator)
         )
