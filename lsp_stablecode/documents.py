@@ -145,10 +145,17 @@ class Document:
         if self.encoding is PositionEncoding.UTF32 or text.isascii():
             return line, most
 
-        def units_before(column: int) -> int:
-            return num_units(text[:column], self.encoding)
-
-        return line, bisect_right(range(most + 1), character, key=units_before) - 1
+        # Bisected piece by piece: no piece is encoded twice, so that a position in
+        # a line of megabytes costs what encoding that line costs.
+        column, units, beyond = 0, 0, most + 1
+        while beyond - column > 1:
+            middle = (column + beyond) // 2
+            piece = num_units(text[column:middle], self.encoding)
+            if units + piece <= character:
+                column, units = middle, units + piece
+            else:
+                beyond = middle
+        return line, column
 
     def character_at(self, line: int, column: int) -> int:
         """Turn a column in code points into the wire's ``character``."""

@@ -56,12 +56,14 @@ class _Remembered:
             return None
         longest = max((len(one.text) for one in self.suggested), default=0)
         for num_typed in range(longest - 1, -1, -1):
+            # The head is the same for all and rarely there, so it is looked at first:
+            # this runs on the event loop, and suggestions may be long.
+            if not _ends_with_head(prefix, num_typed, self.head):
+                continue
             rest = tuple(
                 Suggested(one.text[num_typed:], one.finish_reason)
                 for one in self.suggested
-                if len(one.text) > num_typed
-                and prefix.endswith(one.text[:num_typed])
-                and _ends_with_head(prefix, num_typed, self.head)
+                if len(one.text) > num_typed and prefix.endswith(one.text[:num_typed])
             )
             if rest:
                 return Known(rest, num_typed, self.num_candidates)
@@ -100,7 +102,7 @@ def _ends_with_head(prefix: str, num_typed: int, head: str) -> bool:
     """
     end = len(prefix) - num_typed
     if len(head) < _HEAD_CHARACTERS // 2:
-        return prefix[:end] == head
+        return end == len(head) and prefix.startswith(head)
     return prefix.endswith(head, 0, end)
 
 
