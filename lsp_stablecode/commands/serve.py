@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
+import logging
 import os
 import signal
 import sys
+import threading
+
+from pygls.io_ import run_async
 
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.lifecycle import leave
 from lsp_stablecode.server import StablecodeServer, make_server
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.trace import open_tracer
+
+logger = logging.getLogger(__name__)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -25,7 +32,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             server.start_io(stdout=take_stdout())
         else:
             print(f"listening on {address[0]}:{address[1]}", file=sys.stderr)
-            server.start_tcp(*address)
+            asyncio.run(serve_tcp(server, *address))
     except SystemExit:
         pass  # pygls' way to end after `exit`; the code is kept by our protocol
     except OSError as error:
@@ -46,6 +53,34 @@ def take_stdout() -> io.BufferedWriter:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
     return protocol_output
+
+
+async def serve_tcp(server: StablecodeServer, host: str, port: int) -> None:
+    """Serve one client, and return when it has gone, however it went.
+
+    pygls' own would give the answers to whoever connects last, and would listen on
+    for ever after a connection that broke in the middle of a message.
+    """
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def connected(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if not listener.is_serving():
+            writer.close()
+            return
+        listener.close()
+        server.protocol.set_writer(writer)
+        try:
+            await run_async(threading.Event(), reader, server.protocol)
+        except (OSError, EOFError, ValueError) as error:
+            logger.warning("the connection broke (%s)", type(error).__name__)
+        except SystemExit:
+            pass  # after `exit`
+        gone.set_result(None)
+
+    listener = await asyncio.start_server(connected, host, port)
+    await gone
 
 
 def parse_address(text: str) -> tuple[str, int]:
