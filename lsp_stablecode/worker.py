@@ -84,9 +84,10 @@ class EngineWorker:
         return True
 
     def _unload(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        # Forgotten first: one that fails to close must not be in the next one's way.
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     def _submit(self, call: Callable[[], T], priority: Priority) -> Future[T]:
         future: Future[T] = Future()
