@@ -85,6 +85,7 @@ _NOTHING = {
     "line": "line-complete",
     "suffix": "already-there",
     "dedent": "dedent",
+    "fence": "fence",
     "repetition": "repetition",
     "cancelled": "cancelled",
 }
@@ -266,6 +267,8 @@ class _Work:
                 self._set("\n" + self.text[match.end() :], "leading-blank-lines")
             elif self._doubles_blank():
                 self._set(self.text[1:], "leading-blanks")
+            elif self._pads_bracket():
+                self._set(self.text.lstrip(" "), "leading-blanks")
             return
         if match:
             rest = self.text[match.end() :]
@@ -280,6 +283,13 @@ class _Work:
         # more than one is an alignment; in a string any is content
         is_double = _ONE_BLANK_END.search(self.before) and _ONE_BLANK.match(self.text)
         return bool(is_double) and self.shape.reason != "string"
+
+    def _pads_bracket(self) -> bool:
+        """Return whether a blank follows a bracket, in code that has none there."""
+        opener = self.before[-1:]
+        if opener not in ("(", "[") or not self.text.startswith(" "):
+            return False
+        return self.shape.reason != "string" and opener + " " not in self.prefix
 
     def _without_typed(self, text: str) -> str:
         """Return ``text``, whose first line starts at column 0, less what is typed."""
@@ -301,15 +311,24 @@ class _Work:
         first, newline, rest = self.text.lstrip(" \t").partition("\n")
         columns = [indent_width(line) for line in rest.split("\n") if line.strip()]
         opens = first.rstrip().endswith((":", "{", "(", "["))
-        if columns and (
-            min(columns) > typed + lead if opens else min(columns) == typed + lead
-        ):
+        if columns and self._is_shifted(typed, lead, min(columns), opens):
             width = len(self.text) - len(self.text.lstrip(" \t"))
             rest = "\n".join(
                 line[width:] if not line[:width].strip() else line
                 for line in rest.split("\n")
             )
         self._set(first + newline + rest, "leading-indentation")
+
+    @staticmethod
+    def _is_shifted(typed: int, lead: int, least: int, opens: bool) -> bool:
+        """Return whether the lines after the first are indented by ``lead`` too much.
+
+        A model often begins with one blank more than the user typed and keeps to it;
+        one that repeats the whole indentation means the other lines as they are.
+        """
+        if not opens:
+            return least == typed + lead
+        return least > typed + lead or (lead != typed and least == typed + lead)
 
     def _strip_line_ends(self) -> None:
         """Take the blanks off all lines but the last, and blank lines off the end."""

@@ -66,6 +66,11 @@ class StablecodeProtocol(LanguageServerProtocol):
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """Parse a message; a request that cannot be parsed is answered here."""
+        if data.get("method") == types.INITIALIZE:
+            _keep_empty_capability(data)
+        if "id" in data and "method" in data:
+            # Optional in JSON-RPC, but not in pygls where it does not know the method.
+            data.setdefault("params", None)
         try:
             return super().structure_message(data)
         except JsonRpcException as error:
@@ -121,6 +126,18 @@ class StablecodeProtocol(LanguageServerProtocol):
         self._send_response(
             message_id, error=types.ResponseError(code=code.value, message=text)
         )
+
+
+def _keep_empty_capability(data: dict[str, Any]) -> None:
+    """Make ``inlineCompletion: null`` an empty object.
+
+    lsp-mode writes Lisp's empty object as null, and still means that it can do it.
+    """
+    capabilities: Any = data
+    for key in ("params", "capabilities", "textDocument"):
+        capabilities = capabilities.get(key) if isinstance(capabilities, dict) else None
+    if isinstance(capabilities, dict) and "inlineCompletion" in capabilities:
+        capabilities["inlineCompletion"] = capabilities["inlineCompletion"] or {}
 
 
 class _Unreadable:

@@ -110,7 +110,7 @@ class Session:
         self._said: set[str] = set()
         self._identifiers = itertools.count(1)
         self._num_loads = 0
-        self._exclude = pathspec.GitIgnoreSpec.from_lines(base_settings.exclude)
+        self._set_exclude(base_settings.exclude)
 
     # --- settings and model ------------------------------------------------
 
@@ -135,8 +135,16 @@ class Session:
         if settings == self.settings:
             return
         self.settings = settings
-        self._exclude = pathspec.GitIgnoreSpec.from_lines(settings.exclude)
+        self._set_exclude(settings.exclude)
         self._memory.clear()
+
+    def _set_exclude(self, globs: tuple[str, ...]) -> None:
+        self._exclude = pathspec.GitIgnoreSpec.from_lines(globs)
+        # ``/home/me/keys/**`` is of the workspace's folder to git; whoever writes it
+        # in an editor's settings may as well mean the file system's.
+        self._exclude_absolute = pathspec.GitIgnoreSpec.from_lines(
+            one for one in globs if Path(one).is_absolute()
+        )
 
     def say(self, text: str, level: Literal["info", "error"] = "info") -> None:
         """Show a message, each one once in a session."""
@@ -214,6 +222,9 @@ class Session:
         """Stop everything; return whether the engine was released in time."""
         self._scheduler.stop()
         self._tracer.close()
+        if self.model_state.name == "loading":
+            # Loading cannot be stopped, and there is nothing to release yet.
+            return False
         return self._worker.close(timeout_s)
 
     # --- documents ---------------------------------------------------------
@@ -346,10 +357,14 @@ class Session:
         path = path_of(notebook.uri if notebook else uri)
         if path is None or not self.settings.exclude:
             return False
+        whole = path.as_posix().lstrip("/")
         for folder in self.folders:
             if path.is_relative_to(folder):
-                return self._exclude.match_file(path.relative_to(folder).as_posix())
-        return self._exclude.match_file(path.as_posix().lstrip("/"))
+                relative = path.relative_to(folder).as_posix()
+                return self._exclude.match_file(
+                    relative
+                ) or self._exclude_absolute.match_file(whole)
+        return self._exclude.match_file(whole)
 
     def _items(
         self,
@@ -363,7 +378,8 @@ class Session:
         )
         start = (end_line, document.character_at(end_line, end_column))
         if selected is not None:
-            start = selected.start
+            line, column = document.locate(*selected.start)
+            start = min(start, (line, document.character_at(line, column)))
         request = next(self._identifiers)
         return [
             Item(

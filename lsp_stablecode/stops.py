@@ -32,6 +32,7 @@ MAX_BLOCK_LINES = 24
 
 _MAX_LEADING_BLANKS = 3
 _NUM_SUFFIX_LINES = 2
+_PROSE = frozenset(("markdown", "mdx", "quarto", "restructuredtext", "plaintext"))
 _FREE_INDENT_LENGTH = 16  # so long a line is the same line in whatever column
 
 
@@ -158,13 +159,67 @@ def _stop_line(context: _Context, text: str) -> Cut | None:
             is_first = index == 0
             if context.is_blank and _equals_below(context, line, is_first):
                 return Cut(0, "suffix")
-            return Cut(start + len(line.rstrip()), "line")
+            if _is_fence(line, context):
+                return Cut(0, "fence")
+            end = start + len(line.rstrip())
+            if _lacks_body(context, line, is_first):
+                return _stop_body(context, lines, index, end)
+            return Cut(end, "line")
         if is_complete and not context.is_blank:
             return Cut(0, "line")
         if is_complete and index + 1 >= _MAX_LEADING_BLANKS:
             return Cut(0, "blank-lines")
         start += len(line) + 1
     return None
+
+
+def _lacks_body(context: _Context, line: str, is_first: bool) -> bool:
+    """Return whether a line in a gap opens a body that nothing below is.
+
+    Accepted alone it would leave broken code behind.
+    """
+    if context.shape.reason != "gap":
+        return False
+    whole = context.before + line if is_first else line
+    code = mask(whole, context.shape.language_id)[0].rstrip()
+    if not code.endswith(":" if context.syntax.layout else "{"):
+        return False
+    return not context.below or context.below[0][0] <= indent_width(whole)
+
+
+def _stop_body(
+    context: _Context, lines: list[str], header: int, end: int
+) -> Cut | None:
+    """Stop after the body of the header in line ``header``, which ends at ``end``."""
+    language_id = context.shape.language_id
+    first = lines[header] if header else context.before + lines[header]
+    column = indent_width(first)
+    depth = _read_line(lines[header], language_id).net_closers
+    kept = end
+    start = sum(len(line) + 1 for line in lines[: header + 1])
+    for index in range(header + 1, len(lines)):
+        line = lines[index]
+        is_complete = index < len(lines) - 1
+        if index - header > MAX_BLOCK_LINES // 2:
+            return Cut(kept, "max-lines")
+        if line.strip():
+            read = _read_line(line, language_id)
+            is_closer = read.content[0] in ")]}"
+            if read.indent <= column and not (is_closer and depth < 0):
+                return Cut(kept, "dedent")
+            if not is_complete:
+                return None
+            depth += read.net_closers
+            kept = start + len(line.rstrip())
+            if not context.syntax.layout and depth >= 0:
+                return Cut(kept, "closed")
+        start += len(line) + 1
+    return None
+
+
+def _is_fence(line: str, context: _Context) -> bool:
+    """Return whether a line is Markdown's fence; models end their answers with it."""
+    return line.lstrip().startswith("```") and context.shape.language_id not in _PROSE
 
 
 def _equals_below(context: _Context, line: str, is_first: bool) -> bool:
@@ -216,6 +271,8 @@ class _Scan:
                 cut = self._rest_of_line(read, line, is_complete)
             elif not read.content:
                 cut = self._blank_line() if is_complete else None
+            elif _is_fence(line, self.context):
+                return Cut(self.kept_end, "fence")
             else:
                 end = start + len(line.rstrip())
                 indent = read.indent

@@ -132,15 +132,8 @@ def test_a_client_is_offered_what_it_uses(
     [
         ("neovim-0.12", True),
         ("neovim-0.11", False),
-        pytest.param(
-            "lsp-mode-10",
-            True,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="lsp-mode sends the capability inlineCompletion as null, "
-                "which the server takes for its absence",
-            ),
-        ),
+        # It sends Lisp's empty object, null, and means that it can.
+        ("lsp-mode-10", True),
     ],
 )
 def test_the_menu_is_for_clients_without_inline_completion(

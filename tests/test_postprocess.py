@@ -70,6 +70,22 @@ CLOSERS = [
     # a header's own end
     ("python", "def f(¦):\n", "self, x):\n", "def f(«self, x):»\n"),
     ("javascript", "const f = (¦) =>", "a, b) => {\n", "const f = («a, b») =>"),
+    # a blank after a bracket, where the code has none
+    ("python", "foo(¦)", " a, b)\n", "foo(«a, b)»"),
+    ("python", "bar( 1 )\nfoo(¦)", " a )\n", "bar( 1 )\nfoo(« a )»"),
+    # one blank too many at the beginning is too many in every line
+    (
+        "python",
+        "def f(n):\n    ¦",
+        " if n:\n         return 1\n     else:\n         return 2\n",
+        "def f(n):\n    «if n:\n        return 1\n    else:\n        return 2»",
+    ),
+    (
+        "python",
+        "def f(n):\n    ¦",
+        "    if n:\n        return 1\n    return 2\n",
+        "def f(n):\n    «if n:\n        return 1\n    return 2»",
+    ),
     # a run of closers that stands below, whatever column the text gives it
     (
         "go",

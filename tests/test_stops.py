@@ -79,6 +79,21 @@ PYTHON = [
         "suffix",
     ),
     ("rows = [\n    ¦\n    0,\n", "1,\n    0,\n    2,\n]\n", "1,", "line"),
+    # a header in a gap comes with its body, where nothing below is it
+    (
+        "def f():\n    a = 1\n¦\n    return a\n",
+        "    if b:\n        a = 2\n    return a\n",
+        "    if b:\n        a = 2",
+        "dedent",
+    ),
+    (
+        "def f():\n    a = 1\n¦\n        a = 2\n",
+        "    if b:\n        a = 2\n",
+        "    if b:",
+        "line",
+    ),
+    # Markdown's fence ends an answer
+    ("def f():\n    return 1\n\n\n¦", "# e.g. f()\n```\nx", "# e.g. f()", "fence"),
     # the same line in another column is another line
     ("if a:\n    ¦\nreturn found\n", "return found\nx", "return found", "dedent"),
     # loops

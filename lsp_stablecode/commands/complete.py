@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     engine = load_with_progress(model_options(settings))
     load_ms = (time.perf_counter() - started) * 1000
     query = make_query(document, line - 1, column - 1, explicit=True)
-    # Only JSON has room for more than the best one.
+    if not options.json:
+        # Only JSON has room for more than the best one.
+        settings = replace(settings, candidates=1)
     outcome = generate(engine, query, settings)
     tracer.record("completion", uri=document.uri, explicit=True, **describe(outcome))
     if options.json:

@@ -12,6 +12,8 @@ from lsp_stablecode.commands.console import progress_bar, reporter
 from lsp_stablecode.settings import Settings
 from model import CATALOG, model_path, verify_weights, weights_present
 
+_PIPE_WIDTH = 160
+
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Run the action and return the exit code."""
@@ -48,7 +50,7 @@ def _list(*, as_json: bool) -> None:
         return
     table = Table(box=None, header_style="bold")
     for heading in ("here", "name", "parameters", "context", "licence", "source"):
-        table.add_column(heading, no_wrap=heading in ("here", "name"))
+        table.add_column(heading, no_wrap=heading in ("here", "name"), overflow="fold")
     for row in rows:
         table.add_row(
             "yes" if row["here"] else "",
@@ -58,4 +60,6 @@ def _list(*, as_json: bool) -> None:
             str(row["licence"]),
             str(row["source"]),
         )
-    Console().print(table)
+    console = Console()
+    # Into a pipe or file the table is as wide as it needs to be.
+    console.print(table, width=None if console.is_terminal else _PIPE_WIDTH)
