@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,17 @@ def test_suffix_windows_end_at_a_line(
     assert len(tokenizer.encode(window)) <= budget
     if window != text and "\n" in window:
         assert window.endswith("\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(budget=st.integers(8, 400), order=st.sampled_from(["psm", "spm"]))
+def test_any_budget_is_kept(budget: int, order: Any, tokenizer: CodeTokenizer) -> None:
+    """However small: the prompt fits, and the prefix gets most of it."""
+    prompts = PromptBuilder(tokenizer, DIALECTS["starcoder"], "spm")
+    text = "value = compute(value, 3)\n" * 100
+    prompt = prompts.build(text, text, order=order, budget_tokens=budget)
+    assert len(prompt.token_ids) <= budget
+    assert prompt.num_prefix_tokens >= prompt.num_suffix_tokens
 
 
 def test_minified_lines_are_cut_in_coarse_steps(tokenizer: CodeTokenizer) -> None:
