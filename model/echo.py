@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from model.errors import UnknownModelError
 from model.interface import (
@@ -24,6 +25,8 @@ from model.kv_cache import Ledger
 
 _TOKEN = re.compile(r"\w+|\W")
 _CHUNK_TOKENS = 64
+# More would hold the interpreter's lock, and so the event loop, for a second.
+_MOST_CHARACTERS = 100_000
 
 
 class EchoEngine:
@@ -57,6 +60,11 @@ class EchoEngine:
         on_text: Callable[[str], None] | None = None,
     ) -> FillResult:
         """Continue the line as the document's nearest similar line continued."""
+        request = replace(
+            request,
+            prefix=request.prefix[-_MOST_CHARACTERS:],
+            suffix=request.suffix[:_MOST_CHARACTERS],
+        )
         prompt = [hash(token) for token in _TOKEN.findall(request.prefix)] or [0]
         reused = self._ledger.num_reusable(prompt)
         self._ledger.truncate(reused)
