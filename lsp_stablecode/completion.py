@@ -144,7 +144,7 @@ def generate(
         FillRequest(
             prefix=query.prefix,
             suffix=query.suffix,
-            max_new_tokens=_token_limit(shape, settings),
+            max_new_tokens=_token_limit(shape, settings, engine.info.context_tokens),
             fim_order=settings.fim_order,
             temperature=settings.temperature,
             num_candidates=num_candidates_wanted(query, settings),
@@ -176,11 +176,13 @@ def generate(
     )
 
 
-def _token_limit(shape: Shape, settings: Settings) -> int:
-    """Return the most tokens worth generating: one line is rarely a long one."""
-    if shape.kind == "line":
-        return min(settings.max_new_tokens, _LINE_TOKENS)
-    return settings.max_new_tokens
+def _token_limit(shape: Shape, settings: Settings, context_tokens: int) -> int:
+    """Return the most tokens worth generating.
+
+    One line is rarely a long one, and at least half of the context is the prompt's.
+    """
+    limit = min(settings.max_new_tokens, context_tokens // 2)
+    return min(limit, _LINE_TOKENS) if shape.kind == "line" else limit
 
 
 def to_remember(outcome: Outcome) -> tuple[Suggested, ...]:

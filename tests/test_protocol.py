@@ -210,6 +210,15 @@ async def test_garbage_is_survived(connect: Connect) -> None:
     assert (await wire.complete(1))["result"]["items"]
 
 
+async def test_an_absurd_length_ends_the_server(connect: Connect) -> None:
+    """No message can follow a header like this; the server goes, with code 1."""
+    wire = await connect()
+    await wire.initialize()
+    assert wire.process.stdin is not None
+    wire.process.stdin.write(b"Content-Length: 99999999999999999999\r\n\r\n")
+    assert await wire.exit_code() == 1
+
+
 async def test_nothing_but_the_protocol_on_stdout(connect: Connect) -> None:
     """Logs at their loudest go to standard error (the reader checks framing)."""
     wire = await connect("echo", "--log-level", "debug")

@@ -40,6 +40,9 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             f"Cannot listen on {options.tcp} ({error.strerror or error}).",
             hint="Choose another host or port.",
         ) from error
+    except (OverflowError, MemoryError):
+        logger.error("A message's Content-Length is absurd; the connection is closed.")
+        _stop(server, 1)
     _stop(server, server.protocol.exit_code)
     return 0
 
