@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from lsp_stablecode.brackets import (
+    PAIRS,
+    Brackets,
+    Closer,
+    leading_unopened,
+    match_brackets,
+)
 from lsp_stablecode.lexis import (
     TAB_WIDTH,
     indent_width,
     is_closers_only,
-    lex,
     split_at_cursor,
     unify_line_ends,
 )
@@ -91,78 +96,6 @@ _NOTHING = {
 }
 
 _TERMINATORS = ";,:"
-_PAIRS = {")": "(", "]": "[", "}": "{"}
-_BRACKET = re.compile(r"[()\[\]{}]")
-
-
-class _Closer(NamedTuple):
-    """A closer in the text whose opener stands before the text, or nowhere (-1)."""
-
-    position: int
-    character: str
-    opener: int
-
-
-class _Brackets(NamedTuple):
-    """How the text's brackets and quotes stand to the prefix's.
-
-    ``outside`` and ``inside`` are the openers still open after the text, by position
-    in prefix + text: those of the prefix and those of the text.
-    """
-
-    closers: tuple[_Closer, ...]
-    outside: tuple[tuple[int, str], ...]
-    inside: tuple[tuple[int, str], ...]
-    in_code: bool
-
-
-def _match_brackets(prefix: str, text: str, language_id: str) -> _Brackets:
-    whole = prefix + text
-    start = len(prefix)
-    stack: list[tuple[int, str]] = []
-    closers: list[_Closer] = []
-    in_code = True
-
-    def read_code(begin: int, end: int) -> None:
-        for match in _BRACKET.finditer(whole, begin, end):
-            character, position = match.group(), match.start()
-            if character in "([{":
-                stack.append((position, character))
-                continue
-            opener = -1
-            for depth in range(len(stack) - 1, -1, -1):
-                if stack[depth][1] == _PAIRS[character]:
-                    opener = stack[depth][0]
-                    del stack[depth:]
-                    break
-            if position >= start and opener < start:
-                closers.append(_Closer(position - start, character, opener))
-
-    position = 0
-    for span in lex(whole, language_id):
-        read_code(position, span.start)
-        position = span.end
-        if span.start < start < span.end or (
-            span.end == start and not span.closed and span.end == len(whole)
-        ):
-            in_code = False
-        if span.kind != "string":
-            continue
-        if not span.closed and span.end == len(whole):
-            stack.append((span.start, whole[span.start : span.start + 1]))
-        elif span.closed and span.start < start < span.end:
-            begin = span.end - span.close_length
-            closers.extend(
-                _Closer(place - start, whole[place], span.start)
-                for place in range(max(begin, start), span.end)
-            )
-    read_code(position, len(whole))
-    return _Brackets(
-        closers=tuple(closers),
-        outside=tuple(one for one in stack if one[0] < start),
-        inside=tuple(one for one in stack if one[0] >= start),
-        in_code=in_code,
-    )
 
 
 class _Work:
@@ -182,7 +115,7 @@ class _Work:
         self.original = (prefix, suffix)
         self.replace_right = 0
         self.removed: list[str] = []
-        self.brackets: dict[str, _Brackets] = {}
+        self.brackets: dict[str, Brackets] = {}
         self.is_joined = False
         self.is_above = False
         self.ended_line = False
@@ -391,9 +324,9 @@ class _Work:
             else:
                 return
 
-    def _closers_at_end(self) -> list[_Closer]:
+    def _closers_at_end(self) -> list[Closer]:
         """Return the run of closers that ends the text, for openers of lines above."""
-        run: list[_Closer] = []
+        run: list[Closer] = []
         position = len(self.text.rstrip()) - 1
         line_start = len(self.prefix) - len(self.before)
         for closer in reversed(self._brackets().closers):
@@ -412,11 +345,11 @@ class _Work:
         # two openers on one line: the text's closer and the suffix's are one each
         return not (others and others[-1][0] >= start)
 
-    def _brackets(self, text: str | None = None) -> _Brackets:
+    def _brackets(self, text: str | None = None) -> Brackets:
         text = self.text if text is None else text
         if text not in self.brackets:
             language_id = self.shape.language_id
-            self.brackets[text] = _match_brackets(self.prefix, text, language_id)
+            self.brackets[text] = match_brackets(self.prefix, text, language_id)
         return self.brackets[text]
 
     # What stands right of the cursor -----------------------------------------------
@@ -490,7 +423,7 @@ class _Work:
         is_closed = not rest.strip() or is_closers_only(rest)
         if self.is_above or is_closed or rest[0].isspace():
             self._set(self.text.rstrip(), "trailing-blanks")
-        if self.text.startswith("\n") and rest[:1] in _PAIRS and rest:
+        if self.text.startswith("\n") and rest[:1] in PAIRS and rest:
             column = len(self.before) - len(self.before.lstrip())
             self.text += "\n" + self.before[:column]
 
@@ -526,7 +459,7 @@ class _Work:
         for index, character in enumerate(self.right):
             if character.isspace():
                 continue
-            if opened and opened[-1] == _PAIRS.get(character, character):
+            if opened and opened[-1] == PAIRS.get(character, character):
                 break  # it closes what the text opens
             if character not in _TERMINATORS:
                 while queue and queue[0] in _TERMINATORS:
@@ -538,7 +471,7 @@ class _Work:
         return covered
 
     @staticmethod
-    def _closing_marks(text: str, brackets: _Brackets) -> list[str]:
+    def _closing_marks(text: str, brackets: Brackets) -> list[str]:
         """Return the closers of what the prefix opened, and the marks after them."""
         closers = {closer.position for closer in brackets.closers}
         tail = len(text.rstrip(_TERMINATORS))
@@ -562,12 +495,12 @@ class _Work:
             if not closers or closers[-1].position != len(bare) - 1:
                 return
             kind = closers[-1].character
-            if kind not in _PAIRS:
+            if kind not in PAIRS:
                 return
-            held = _leading_unopened(self.right, kind)
+            held = leading_unopened(self.right, kind)
             opened = 0
             for _, character in reversed(self._brackets("").outside):
-                if character != _PAIRS[kind]:
+                if character != PAIRS[kind]:
                     break
                 opened += 1
             used = sum(closer.character == kind for closer in closers)
@@ -631,20 +564,3 @@ def _textual_overlap(text: str, right: str) -> int:
         if text.endswith(right[:length]) and right[:length].strip():
             return length
     return 0
-
-
-def _leading_unopened(right: str, kind: str) -> int:
-    """Return how many closers of ``kind`` ``right`` has before any of another kind."""
-    stack: list[str] = []
-    num = 0
-    for character in right:
-        if character in "([{":
-            stack.append(character)
-        elif character in _PAIRS:
-            if stack and stack[-1] == _PAIRS[character]:
-                stack.pop()
-            elif character == kind:
-                num += 1
-            else:
-                break
-    return num

@@ -3,7 +3,7 @@
 A rule sees all text so far after each token, the last line mostly incomplete, and
 decides only what no further token can change: once it cuts, it cuts every longer text
 at the same place. Reasons: ``line``, ``dedent``, ``closed``, ``suffix``,
-``repetition``, ``blank-lines``, ``max-lines``.
+``repetition``, ``blank-lines``, ``fence``, ``max-lines``.
 """
 
 from __future__ import annotations
