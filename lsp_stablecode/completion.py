@@ -155,7 +155,7 @@ def generate(
         on_text,
     )
     offered = [(one.text, one.finish_reason) for one in result.candidates]
-    if known is not None and known.num_typed == 0:
+    if known is not None and known.num_typed >= 0:
         offered = [(one.text, one.finish_reason) for one in known.rest] + offered
     finished = [finish(text, prefix, suffix, shape, reason) for text, reason in offered]
     suggestions = dedupe(finished)[: num_candidates_wanted(query, settings)]

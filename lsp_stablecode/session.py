@@ -118,8 +118,8 @@ class Session:
         """Take what the client sent, in place of what the same source said before.
 
         Each source is read on top of the one before it; what was taken out of the
-        editor's settings so falls back to the default. The model is loaded again if
-        it is loaded already and another one is wanted.
+        editor's settings so falls back to the default. ``load_model`` follows, if
+        another model is named.
         """
         self._sources[source] = raw
         settings = self._base_settings

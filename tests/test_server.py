@@ -389,6 +389,18 @@ async def test_same_text_same_place_same_suggestion(start: Start) -> None:
     assert by_hand[:1] == first
 
 
+async def test_by_hand_keeps_what_is_on_the_screen(start: Start) -> None:
+    """Typed into and then asked by hand: the ghost text's rest first, then others."""
+    editor = await start()
+    uri = editor.open(_TEXT)
+    line, character = _place(_TEXT)
+    [suggestion] = await editor.texts(uri, line, character, invoked=False)
+    editor.change(uri, "(wid", (line, character))
+    by_hand = await editor.texts(uri, line, character + 4)
+    assert by_hand[0] == suggestion[4:]
+    assert len(by_hand) > 1
+
+
 async def test_plain_completion_for_other_clients(start: Start) -> None:
     """A client without inline completion gets ``textDocument/completion``."""
     editor = await start(capabilities=editor_capabilities(inline_completion=False))
