@@ -32,6 +32,7 @@ MAX_BLOCK_LINES = 24
 
 _MAX_LEADING_BLANKS = 3
 _NUM_SUFFIX_LINES = 2
+_OPEN_LOOK_BACK = 4000
 _PROSE = frozenset(("markdown", "mdx", "quarto", "restructuredtext", "plaintext"))
 _FREE_INDENT_LENGTH = 16  # so long a line is the same line in whatever column
 
@@ -106,6 +107,8 @@ class _Context:
     prefix: str
     above: tuple[str, ...]
     below: tuple[tuple[int, str], ...]
+    is_near: bool  # whether no blank line comes before what stands below
+    is_open: bool  # whether a bracket of the lines above is open
     long_quotes: tuple[str, ...] = field(default=())
 
     @property
@@ -119,7 +122,10 @@ def make_stop_rule(shape: Shape, prefix: str, suffix: str) -> StopRule:
     rest = unify_line_ends(suffix[len(right) :])
     if not before.strip() and right.strip():
         rest = before + right + rest
-    below = [line for line in rest.split("\n") if line.strip()][:_NUM_SUFFIX_LINES]
+    rest_lines = rest.split("\n")
+    below = [line for line in rest_lines if line.strip()][:_NUM_SUFFIX_LINES]
+    # The first piece is the end of the cursor's own line, or the line pushed down.
+    is_near = any(line.strip() for line in rest_lines[:2])
     tail = unify_line_ends(prefix[: len(prefix) - len(before)])[-4000:].split("\n")
     above = [normal_line(line) for line in tail if line.strip()][-2:]
     syntax = syntax_of(shape.language_id)
@@ -131,11 +137,19 @@ def make_stop_rule(shape: Shape, prefix: str, suffix: str) -> StopRule:
         prefix=prefix,
         above=tuple(above),
         below=tuple((indent_width(line), normal_line(line)) for line in below),
+        is_near=is_near,
+        is_open=_net_openers(prefix[-_OPEN_LOOK_BACK:], shape.language_id) > 0,
         long_quotes=tuple(close for _, close in syntax.long_quotes),
     )
     if shape.kind == "line":
         return lambda text: _stop_line(context, text)
     return lambda text: _Scan(context).run(text)
+
+
+def _net_openers(text: str, language_id: str) -> int:
+    """Return how many more brackets ``text`` opens than it closes."""
+    code = mask(text, language_id)[0]
+    return sum((c in "([{") - (c in ")]}") for c in code)
 
 
 def _same_length_lines(text: str) -> list[str]:
@@ -341,11 +355,24 @@ class _Scan:
             return cut
         self.kept_end = end
         self.blanks = 0
+        is_first = len(self.normals) == 1
+        if is_first and read.content[0] in ")]}" and self.context.is_open:
+            closes = True  # it ends what the lines above began, and is all of it
         if closes and not read.reopens:
             return Cut(end, "closed")
+        if self._opens_what_is_below(read, indent):
+            return Cut(end, "suffix")
         if self._closes_the_cursors_bracket() and not read.reopens:
             return Cut(end, "closed")
         return None
+
+    def _opens_what_is_below(self, read: _Line, indent: int) -> bool:
+        """Return whether a line is the header of the body that stands below."""
+        context = self.context
+        if not context.is_near or context.below[0][0] <= indent:
+            return False
+        code = mask(read.content, self.shape.language_id)[0].rstrip()
+        return code.endswith(":" if context.syntax.layout else "{")
 
     def _role(self, read: _Line, indent: int, is_complete: bool) -> str:
         """Return what a line is to the block.

@@ -92,6 +92,19 @@ PYTHON = [
         "    if b:",
         "line",
     ),
+    # what ends the lines above, or heads those below, is all that is missing
+    (
+        "values = {\n    'a': 1,\n¦\nprint(values)\n",
+        "}\nx = 1\n",
+        "}",
+        "closed",
+    ),
+    (
+        "for i in n:\n    if i:\n            a += 1\n¦\n        b += 1\n",
+        "    elif j:\n            b += 1\n",
+        "    elif j:",
+        "suffix",
+    ),
     # Markdown's fence ends an answer
     ("def f():\n    return 1\n\n\n¦", "# e.g. f()\n```\nx", "# e.g. f()", "fence"),
     # the same line in another column is another line
