@@ -217,6 +217,9 @@ def _register_documents(server: StablecodeServer) -> None:
             return
         if cells.structure is not None:
             array = cells.structure.array
+            # First: a cell whose language changes is closed and opened at once.
+            for cell in cells.structure.did_close or ():
+                _close(cell.uri)
             documents.change_cells(
                 params.notebook_document.uri,
                 array.start,
@@ -224,8 +227,6 @@ def _register_documents(server: StablecodeServer) -> None:
                 [one.document for one in array.cells or ()],
                 opened=[_item(one) for one in cells.structure.did_open or ()],
             )
-            for cell in cells.structure.did_close or ():
-                _close(cell.uri)
         for text in cells.text_content or ():
             _change(text.document, text.changes)
 

@@ -86,3 +86,41 @@ def test_texts_stay_equal(encoding: str, text: str, data: st.DataObject) -> None
             params={"textDocument": identifier, "contentChanges": changes},
         )
         assert documents.get(_URI).text == client.text
+
+
+def test_a_cell_that_changes_its_language_stays_open() -> None:
+    """LSP closes and opens such a cell in one message; the new text is what counts."""
+    server = make_server(Settings(model="echo"))
+    server.protocol._initialized = True
+    documents = server.session.documents
+    notebook, cell = "file:///n.ipynb", "vscode-notebook-cell:/n.ipynb#1"
+    item = {"uri": cell, "languageId": "python", "version": 1, "text": "x"}
+    entry = {"kind": 2, "document": cell}
+    _tell(
+        server,
+        method="notebookDocument/didOpen",
+        params={
+            "notebookDocument": {
+                "uri": notebook,
+                "notebookType": "jupyter-notebook",
+                "version": 1,
+                "cells": [entry],
+            },
+            "cellTextDocuments": [item],
+        },
+    )
+    structure = {
+        "array": {"start": 0, "deleteCount": 1, "cells": [entry]},
+        "didOpen": [{**item, "languageId": "sql", "text": "select"}],
+        "didClose": [{"uri": cell}],
+    }
+    _tell(
+        server,
+        method="notebookDocument/didChange",
+        params={
+            "notebookDocument": {"uri": notebook, "version": 2},
+            "change": {"cells": {"structure": structure}},
+        },
+    )
+    assert documents.get(cell).text == "select"
+    assert documents.get(cell).language_id == "sql"
