@@ -152,6 +152,11 @@ def mask(text: str, language_id: str) -> tuple[str, Inside]:
     return "".join(pieces), inside
 
 
+def net_closers(code: str) -> int:
+    """Return how many more brackets masked code closes than it opens."""
+    return sum((c in ")]}") - (c in "([{") for c in code)
+
+
 def unify_line_ends(text: str) -> str:
     r"""Return ``text`` with ``\r\n`` and ``\r`` turned into ``\n``."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -11,6 +11,7 @@ from lsp_stablecode.lexis import (
     indent_width,
     is_closers_only,
     mask,
+    net_closers,
     split_at_cursor,
     unify_line_ends,
 )
@@ -56,7 +57,7 @@ def _logical_line(lines: list[str], index: int) -> _Logical:
     depth = _unopened(lines[index])
     while depth > 0 and first > 0 and index - first < _MAX_LOOK_BACK:
         first -= 1
-        depth += _net_closers(lines[first])
+        depth += net_closers(lines[first])
     code = " ".join(lines[first : index + 1]).rstrip()
     word = re.match(r"\s*(\w*)", lines[first])
     return _Logical(
@@ -78,10 +79,6 @@ def _unopened(code: str) -> int:
     return -lowest
 
 
-def _net_closers(code: str) -> int:
-    return sum((c in ")]}") - (c in "([{") for c in code)
-
-
 Opens = Literal["", "bracket", "header", "label"]
 
 
@@ -96,7 +93,7 @@ def _opens(line: _Logical, language_id: str) -> Opens:
     if syntax.header is None:
         return ""
     if syntax.layout:
-        is_whole = _net_closers(code) == 0
+        is_whole = net_closers(code) == 0
         return "header" if is_whole and syntax.header.search(code) else ""
     is_header = syntax.header.search(code) or syntax.header.search(line.last)
     return "header" if is_header else ""

@@ -18,6 +18,7 @@ from lsp_stablecode.lexis import (
     is_closers_only,
     lex,
     mask,
+    net_closers,
     split_at_cursor,
     unify_line_ends,
 )
@@ -91,7 +92,7 @@ def _read_line(line: str, language_id: str) -> _Line:
         normal=normal_line(content),
         trivial=is_trivial(content),
         loop_end=_loop_end(line),
-        net_closers=sum((c in ")]}") - (c in "([{") for c in code),
+        net_closers=net_closers(code),
         reopens=code.endswith(("{", "(", "[", ":", "=>", "->", "do", "then", "else")),
     )
 
@@ -138,18 +139,12 @@ def make_stop_rule(shape: Shape, prefix: str, suffix: str) -> StopRule:
         above=tuple(above),
         below=tuple((indent_width(line), normal_line(line)) for line in below),
         is_near=is_near,
-        is_open=_net_openers(prefix[-_OPEN_LOOK_BACK:], shape.language_id) > 0,
+        is_open=net_closers(mask(prefix[-_OPEN_LOOK_BACK:], shape.language_id)[0]) < 0,
         long_quotes=tuple(close for _, close in syntax.long_quotes),
     )
     if shape.kind == "line":
         return lambda text: _stop_line(context, text)
     return lambda text: _Scan(context).run(text)
-
-
-def _net_openers(text: str, language_id: str) -> int:
-    """Return how many more brackets ``text`` opens than it closes."""
-    code = mask(text, language_id)[0]
-    return sum((c in "([{") - (c in ")]}") for c in code)
 
 
 def _same_length_lines(text: str) -> list[str]:
