@@ -12,6 +12,18 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 FIM_TOKENS = ["<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>"]
 FAMILIES = ("stablelm", "gpt_neox", "qwen2")
+# With what else our own decoders compute; make_model knows them all.
+DECODER_FAMILIES = (
+    *FAMILIES,
+    "gpt_neox_sequential",
+    "qwen3",
+    "llama",
+    "llama3_rope",
+    "mistral",
+    "starcoder2",
+)
+# Smaller than any prompt in the tests.
+SLIDING_WINDOW = 24
 
 _CORPUS = (Path(__file__), Path(__file__).parent / "test_fim.py")
 
@@ -82,9 +94,9 @@ def _make_random_model(family: str, *, seed: int, **overrides: Any) -> Any:
             **shape,
         )
         return transformers.StableLmForCausalLM(config).eval()
-    if family == "gpt_neox":
+    if family in ("gpt_neox", "gpt_neox_sequential"):
         config = transformers.GPTNeoXConfig(
-            use_parallel_residual=True,
+            use_parallel_residual=family == "gpt_neox",
             rope_parameters={
                 "rope_type": "default",
                 "rope_theta": 10_000.0,
@@ -93,8 +105,37 @@ def _make_random_model(family: str, *, seed: int, **overrides: Any) -> Any:
             **shape,
         )
         return transformers.GPTNeoXForCausalLM(config).eval()
-    config = transformers.Qwen2Config(num_key_value_heads=2, **shape)
-    return transformers.Qwen2ForCausalLM(config).eval()
+    return _make_grouped_model(family, shape)
+
+
+def _make_grouped_model(family: str, shape: dict[str, Any]) -> Any:
+    """Return a model whose heads share keys and values in groups."""
+    shape = {"num_key_value_heads": 2, **shape}
+    if family == "qwen2":
+        return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**shape)).eval()
+    if family == "qwen3":
+        config: Any = transformers.Qwen3Config(head_dim=32, **shape)
+        return transformers.Qwen3ForCausalLM(config).eval()
+    if family == "mistral":
+        config = transformers.MistralConfig(sliding_window=SLIDING_WINDOW, **shape)
+        return transformers.MistralForCausalLM(config).eval()
+    if family == "starcoder2":
+        shape["tie_word_embeddings"] = True
+        config = transformers.Starcoder2Config(sliding_window=SLIDING_WINDOW, **shape)
+        return transformers.Starcoder2ForCausalLM(config).eval()
+    if family == "llama3_rope":
+        shape["rope_parameters"] = {
+            "rope_type": "llama3",
+            "rope_theta": 10_000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        }
+    elif family != "llama":
+        raise ValueError(family)
+    config = transformers.LlamaConfig(attention_bias=True, mlp_bias=True, **shape)
+    return transformers.LlamaForCausalLM(config).eval()
 
 
 def write_model(directory: Path, family: str) -> Any:
