@@ -106,7 +106,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What one request cost."""
+    """What one request cost.
+
+    Of ``drafted_tokens``, which were guessed and verified several in one forward,
+    ``accepted_tokens`` were right and are among ``generated_tokens``.
+    """
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
@@ -114,6 +118,8 @@ class Statistics:
     forwards: int = 0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from model.errors import (
     UnsupportedArchitectureError,
     WeightsCorruptError,
 )
+from model.logits import NumpyLogits
 
 logger = logging.getLogger(__name__)
 
@@ -26,20 +27,32 @@ transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 _CPU_CHUNK_TOKENS = 128
 _GPU_CHUNK_TOKENS = 1024
+# The document somebody writes, and the one they look things up in.
+_NUM_SESSIONS = 2
+
+
+class TooManyBranchesError(ValueError):
+    """A backend was asked for more continuations at once than ``max_branches``."""
 
 
 class TransformersBackend:
-    """A ``Backend`` over ``AutoModelForCausalLM`` and a ``DynamicCache``."""
+    """A ``Backend`` over ``AutoModelForCausalLM``, a ``DynamicCache`` per session."""
 
     def __init__(
-        self, model: Any, *, attention: str, chunk_tokens: int | None = None
+        self,
+        model: Any,
+        *,
+        attention: str,
+        chunk_tokens: int | None = None,
+        num_sessions: int = _NUM_SESSIONS,
     ) -> None:
         self._model = model.eval()
         self._device: torch.device = model.device
         self._attention = attention
         # Made without the configuration: the layers it would make for sliding
         # windows forget old keys and so cannot be rewound.
-        self._cache = DynamicCache()
+        self._caches = [DynamicCache() for _ in range(num_sessions)]
+        self._session = 0
         default = _CPU_CHUNK_TOKENS if self._device.type == "cpu" else _GPU_CHUNK_TOKENS
         self._chunk_tokens = chunk_tokens or default
 
@@ -49,25 +62,47 @@ class TransformersBackend:
         return f"transformers ({self._attention})"
 
     @property
-    def num_cached_tokens(self) -> int:
-        """Positions held by the cache."""
-        return int(self._cache.get_seq_length())
-
-    @property
     def chunk_tokens(self) -> int:
         """Tokens per prefill chunk."""
         return self._chunk_tokens
 
+    @property
+    def num_sessions(self) -> int:
+        """How many caches there are."""
+        return len(self._caches)
+
+    @property
+    def max_branches(self) -> int:
+        """One: a ``DynamicCache`` has no shared part."""
+        return 1
+
+    @property
+    def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
+        """Nothing: not measured."""
+        return ()
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Positions held by the selected session's cache."""
+        return int(self._caches[self._session].get_seq_length())
+
+    def select(self, session: int) -> None:
+        """Work on another session's cache from now on."""
+        self._session = session
+
     @torch.inference_mode()
-    def forward(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """Append ``token_ids``; return the last one's logits ``[vocabulary]``, fp32."""
+    def forward(self, token_ids: Sequence[int], num_logits: int = 1) -> NumpyLogits:
+        """Append ``token_ids``; return logits after each of the last ``num_logits``.
+
+        Raises ``OutOfMemoryError``.
+        """
         ids = torch.tensor([list(token_ids)], device=self._device)
         try:
             output = self._model(
                 input_ids=ids,
-                past_key_values=self._cache,
+                past_key_values=self._caches[self._session],
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=num_logits,
             )
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
@@ -77,21 +112,32 @@ class TransformersBackend:
                 "context.",
                 hint="Lower contextTokens, or choose a smaller model.",
             ) from error
-        logits: torch.Tensor = output.logits[0, -1].float().cpu()
-        return logits
+        # Some families know nothing of logits_to_keep and return all.
+        return NumpyLogits(output.logits[0, -num_logits:].float().cpu().numpy())
+
+    def branch(self, token_ids: Sequence[int], num_shared: int) -> NumpyLogits:
+        """Append one token to the one continuation there can be.
+
+        Raises ``TooManyBranchesError`` for more, and ``OutOfMemoryError``.
+        """
+        if len(token_ids) > self.max_branches:
+            raise TooManyBranchesError(
+                f"{len(token_ids)} continuations at once, of {self.max_branches}."
+            )
+        return self.forward(token_ids)
 
     def truncate(self, num_tokens: int) -> None:
         """Keep the first ``num_tokens`` positions."""
         excess = self.num_cached_tokens - num_tokens
         if num_tokens == 0:
-            self._cache = DynamicCache()
+            self._caches[self._session] = DynamicCache()
         elif excess > 0:
-            self._cache.crop(-excess)
+            self._caches[self._session].crop(-excess)
 
     def close(self) -> None:
-        """Drop weights and cache and give device memory back."""
+        """Drop weights and caches and give device memory back."""
         self._model = None
-        self._cache = DynamicCache()
+        self._caches = [DynamicCache() for _ in self._caches]
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -1,0 +1,102 @@
+"""Where the last few tokens of a text stood before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from model.kv_cache import common_prefix_length
+
+LONGEST_INDEXED = 4
+LONGEST_MATCH = 8
+
+SEPARATOR = -1
+"""Stands between texts; no token has this id, and no draft goes beyond it."""
+
+
+class NgramIndex:
+    """Token ids, and after which runs of 1 to 4 of them which token came last.
+
+    Appending and removing a token take a few dictionary operations each, so an index
+    follows a prompt that is typed at: only what changed is touched. A run is known
+    from when the token after it is, so the end of the text never finds itself.
+    """
+
+    def __init__(self) -> None:
+        self._token_ids: list[int] = []
+        # For every run: where the token after its latest occurrence stands.
+        self._after: dict[tuple[int, ...], int] = {}
+        # For every token: what its runs pointed to before, by length.
+        self._replaced: list[tuple[int | None, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._token_ids)
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The text, to be read only."""
+        return self._token_ids
+
+    def extend(self, token_ids: Sequence[int]) -> None:
+        """Append tokens, which end runs that are found from now on."""
+        held, after = self._token_ids, self._after
+        for token_id in token_ids:
+            end = len(held)
+            replaced = []
+            for length in range(1, min(LONGEST_INDEXED, end) + 1):
+                run = tuple(held[end - length :])
+                replaced.append(after.get(run))
+                after[run] = end
+            self._replaced.append(tuple(replaced))
+            held.append(token_id)
+
+    def truncate(self, num_tokens: int) -> None:
+        """Forget everything after the first ``num_tokens``, exactly."""
+        held, after = self._token_ids, self._after
+        while len(held) > num_tokens:
+            held.pop()
+            end = len(held)
+            for length, before in enumerate(self._replaced.pop(), start=1):
+                run = tuple(held[end - length :])
+                if before is None:
+                    del after[run]
+                else:
+                    after[run] = before
+
+    def become(self, token_ids: list[int]) -> None:
+        """Hold ``token_ids``, keeping what is the same at the front."""
+        shared = common_prefix_length(self._token_ids, token_ids)
+        self.truncate(shared)
+        self.extend(token_ids[shared:])
+
+    def find(self, tail: Sequence[int]) -> tuple[int, int]:
+        """Return where the longest match of ``tail``'s end goes on, and its length.
+
+        The latest of equally long ones; length 0 where there is none. A match of 4
+        is followed back to up to 8 tokens.
+        """
+        for length in range(min(LONGEST_INDEXED, len(tail)), 0, -1):
+            position = self._after.get(tuple(tail[-length:]))
+            if position is None:
+                continue
+            most = min(LONGEST_MATCH, len(tail), position)
+            while (
+                length < most
+                and self._token_ids[position - length - 1] == tail[-length - 1]
+            ):
+                length += 1
+            return position, length
+        return 0, 0
+
+    def read(self, position: int, count: int) -> list[int]:
+        """Return up to ``count`` ids from ``position``, ending at a separator.
+
+        At the end of the text it goes on with what it has read: a repetition whose
+        second round has just begun is taken to be going on.
+        """
+        found = self._token_ids[position : position + count]
+        if SEPARATOR in found:
+            return found[: found.index(SEPARATOR)]
+        period = len(found)
+        while found and len(found) < count:
+            found.append(found[-period])
+        return found
