@@ -1,4 +1,4 @@
-"""The Protocol between the engine and whatever computes logits."""
+"""The Protocols between the engine and whatever computes logits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,43 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Logits(Protocol):
+    """Scores of the next token at consecutive positions, ``[positions, vocabulary]``.
+
+    They stay where they were computed; each method brings over what it returns, in
+    one transfer.
+    """
+
+    def __len__(self) -> int:
+        """How many positions there are."""
+        ...
+
+    def greedy(self) -> list[tuple[int, float]]:
+        """Return each position's most probable token and its log-probability.
+
+        The lowest id wins a tie.
+        """
+        ...
+
+    def top(self, position: int, count: int) -> list[tuple[int, float]]:
+        """Return the ``count`` most probable tokens of a position, best first."""
+        ...
+
+    def row(self, position: int) -> npt.NDArray[np.float32]:
+        """Return a position's scores, ``[vocabulary]``."""
+        ...
 
 
 class Backend(Protocol):
-    """A causal language model with one growing cache of keys and values.
+    """A causal language model with caches of keys and values, one per session.
 
-    The cache holds ``num_cached_tokens`` positions; ``forward`` appends to it and
-    ``truncate`` rewinds it. The engine's ledger knows which ids they are.
+    A session's cache holds ``num_cached_tokens`` positions; ``forward`` appends to
+    the selected one and ``truncate`` rewinds it. The engine's ledgers know which ids
+    they are.
     """
 
     @property
@@ -22,19 +51,50 @@ class Backend(Protocol):
         ...
 
     @property
-    def num_cached_tokens(self) -> int:
-        """How many positions the cache holds."""
-        ...
-
-    @property
     def chunk_tokens(self) -> int:
         """How many tokens one prefill chunk should have: the grain of cancelling."""
         ...
 
-    def forward(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """Append ``token_ids`` and return the last one's logits, ``[vocabulary]``.
+    @property
+    def num_sessions(self) -> int:
+        """How many caches there are."""
+        ...
 
-        The logits are fp32 on the CPU. Raises ``OutOfMemoryError``.
+    @property
+    def max_branches(self) -> int:
+        """How many continuations ``branch`` takes at once; 1 where it cannot."""
+        ...
+
+    @property
+    def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
+        """Return what passes of few tokens cost here: (tokens, ms), ascending.
+
+        Measured when the model was loaded; empty where nobody measured.
+        """
+        ...
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """How many positions the selected session's cache holds."""
+        ...
+
+    def select(self, session: int) -> None:
+        """Work on another session's cache from now on."""
+        ...
+
+    def forward(self, token_ids: Sequence[int], num_logits: int = 1) -> Logits:
+        """Append ``token_ids``; return logits after each of the last ``num_logits``.
+
+        Raises ``OutOfMemoryError``.
+        """
+        ...
+
+    def branch(self, token_ids: Sequence[int], num_shared: int) -> Logits:
+        """Append one token to each of several continuations; return their logits.
+
+        All continue the first ``num_shared`` cached positions and see nothing of each
+        other. Called again with as many ids, each goes on where it was; ``truncate``
+        to ``num_shared`` ends it. Raises ``OutOfMemoryError``.
         """
         ...
 
@@ -43,5 +103,5 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Release weights and cache."""
+        """Release weights and caches."""
         ...

@@ -14,7 +14,8 @@
     │   └── TokenizerError               a control token is missing or not one token
     ├── DeviceError
     │   ├── DeviceUnavailableError       asked for cuda/mps, and there is none
-    │   └── OutOfMemoryError             weights, cache and context do not fit
+    │   ├── OutOfMemoryError             weights, cache and context do not fit
+    │   └── KernelsUnavailableError      no C compiler, or ours cannot be compiled
     ├── ContextTooLargeError             more context tokens than the model was made for
     └── (``lsp_stablecode.errors`` adds those about documents and settings)
 
@@ -84,6 +85,10 @@ class DeviceUnavailableError(DeviceError):
 
 class OutOfMemoryError(DeviceError):
     """Weights, cache and context do not fit into the device's memory."""
+
+
+class KernelsUnavailableError(DeviceError):
+    """The processor's kernels cannot be compiled or loaded here."""
 
 
 class ContextTooLargeError(StablecodeError):

@@ -214,9 +214,15 @@ class GgufFile:
         return prod(shape) // block_elements * int(block_bytes)
 
     def pieces(
-        self, tensor: GgufTensor, rows: npt.NDArray[np.intp] | None = None
+        self,
+        tensor: GgufTensor,
+        rows: npt.NDArray[np.intp] | None = None,
+        first_row: int = 0,
+        last_row: int | None = None,
     ) -> Iterator[Piece]:
-        """Cut a tensor into pieces of whole rows, in the order ``rows`` gives.
+        """Cut a tensor, or a range of its rows, into pieces of whole rows.
+
+        They come in the order ``rows`` gives; the range counts in that order.
 
         The pieces are independent: they may be dequantised by different threads.
         """
@@ -228,8 +234,9 @@ class GgufFile:
         num_rows = tensor.num_rows
         blocks = raw.reshape(num_rows, tensor.num_bytes // num_rows)
         step = max(1, CHUNK_ELEMENTS // tensor.row_elements)
-        for start in range(0, num_rows, step):
-            end = min(start + step, num_rows)
+        stop = num_rows if last_row is None else min(last_row, num_rows)
+        for start in range(first_row, stop, step):
+            end = min(start + step, stop)
             yield Piece(tensor, blocks, start, end, rows)
 
 
@@ -248,6 +255,12 @@ class Piece:
         """Index of the piece's first element in the flattened tensor."""
         return self.start * self.tensor.row_elements
 
+    def raw(self) -> npt.NDArray[np.uint8]:
+        """Read: the blocks as they lie in the file, [rows, bytes]."""
+        if self.rows is None:
+            return self.blocks[self.start : self.end]
+        return self.blocks[self.rows[self.start : self.end]]
+
     def values(self) -> npt.NDArray[np.float32]:
         """Read and dequantise: float32 [rows, row elements].
 
@@ -259,11 +272,7 @@ class Piece:
 
         from model.errors import UnsupportedArchitectureError
 
-        raw = (
-            self.blocks[self.start : self.end]
-            if self.rows is None
-            else self.blocks[self.rows[self.start : self.end]]
-        )
+        raw = self.raw()
         kind = GGMLQuantizationType(self.tensor.type_id)
         by_rows = getattr(quants, kind.name, None)
         values: npt.NDArray[np.float32]

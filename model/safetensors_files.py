@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import WeightsCorruptError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -40,6 +43,8 @@ _BITS = {
     "I64": 64,
     "F64": 64,
 }
+_DATA_ALIGNMENT = 64
+_NUMPY = {"U8": "u1", "BF16": "<u2", "F16": "<f2", "F32": "<f4"}
 _REDO_HINT = "Fetch or convert the model again."
 
 
@@ -136,30 +141,63 @@ def _corrupt(path: Path, why: str) -> WeightsCorruptError:
     return WeightsCorruptError(f"{path} is damaged: {why}.", hint=_REDO_HINT)
 
 
+class MappedFile:
+    """A safetensors file mapped into memory; its arrays are read where they lie.
+
+    bfloat16 comes as uint16: numpy has no such number. Raises
+    ``WeightsCorruptError`` as ``read_header`` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+
+        self.entries = read_header(path)
+        self._path = path
+        self._bytes = np.memmap(path, np.uint8, mode="r")
+        data_bytes = max((entry.end for entry in self.entries.values()), default=0)
+        self._base = len(self._bytes) - data_bytes
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return a view of a tensor."""
+        entry = self.entries[name]
+        kind = _NUMPY.get(entry.dtype)
+        if kind is None:
+            raise _corrupt(self._path, f"{name} is of type {entry.dtype}")
+        raw = self._bytes[self._base + entry.start : self._base + entry.end]
+        return raw.view(kind).reshape(entry.shape)
+
+
 class SafetensorsWriter:
     """Writes a file whose tensors come in pieces, in any order, from any thread.
 
-    ``shapes`` gives all names and shapes; every tensor has the same ``dtype``
-    (``F32``, ``F16`` or ``BF16``). OSError passes through.
+    ``shapes`` gives all names and shapes, ``dtype`` one number format for all
+    (``F32``, ``F16``, ``BF16``, ``U8`` …) or one for each name. OSError passes
+    through.
     """
 
     def __init__(
-        self, path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str
+        self,
+        path: Path,
+        shapes: Mapping[str, tuple[int, ...]],
+        dtype: str | Mapping[str, str],
     ) -> None:
-        self.item_bytes = _BITS[dtype] // 8
         self._starts: dict[str, int] = {}
+        self._item_bytes: dict[str, int] = {}
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         end = 0
         for name, shape in shapes.items():
-            start, end = end, end + prod(shape) * self.item_bytes
+            number_format = dtype if isinstance(dtype, str) else dtype[name]
+            self._item_bytes[name] = _BITS[number_format] // 8
+            start, end = end, end + prod(shape) * self._item_bytes[name]
             header[name] = {
-                "dtype": dtype,
+                "dtype": number_format,
                 "shape": list(shape),
                 "data_offsets": [start, end],
             }
             self._starts[name] = start
         raw = json.dumps(header, separators=(",", ":")).encode()
-        raw += b" " * (-len(raw) % 8)  # the data must start at a multiple of 8
+        # The format wants a multiple of 8; processors read lines of 64.
+        raw += b" " * (-(8 + len(raw)) % _DATA_ALIGNMENT)
         self._base = 8 + len(raw)
         self._lock = threading.Lock()
         self._file = path.open("wb")
@@ -172,7 +210,8 @@ class SafetensorsWriter:
 
     def write(self, name: str, first_element: int, data: memoryview) -> None:
         """Put ``data`` at ``first_element`` of tensor ``name``."""
-        offset = self._base + self._starts[name] + first_element * self.item_bytes
+        item_bytes = self._item_bytes[name]
+        offset = self._base + self._starts[name] + first_element * item_bytes
         with self._lock:
             self._file.seek(offset)
             self._file.write(data)

@@ -1,0 +1,167 @@
+"""A model's weights by Hugging Face's names, whatever file they lie in.
+
+Both sources give rows as float32, or as integers with scales where a GGUF file holds
+them in a form that ``packing`` can keep as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import WeightsCorruptError
+from model.packing import Floats, Integers, held_format, move_blocks
+from model.safetensors_files import MappedFile, check_directory
+
+
+class WeightSource(Protocol):
+    """Tensors by name; matrices are ``[rows, columns]``."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """All names."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        ...
+
+    def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
+        """Return some rows of a matrix."""
+        ...
+
+    def vector(self, name: str) -> Floats:
+        """Return a whole tensor of one dimension."""
+        ...
+
+
+class SafetensorsSource:
+    """A Hugging Face directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files = {
+            name: file
+            for path in check_directory(directory)
+            for file in (MappedFile(path),)
+            for name in file.entries
+        }
+
+    @property
+    def names(self) -> Collection[str]:
+        """All names."""
+        return self._files.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return self._files[name].entries[name].shape
+
+    def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
+        """Return some rows of a matrix as float32."""
+        return _floats(self._files[name].array(name)[start:stop])
+
+    def vector(self, name: str) -> Floats:
+        """Return a whole tensor of one dimension."""
+        return _floats(self._files[name].array(name))
+
+
+def _floats(array: npt.NDArray[np.generic]) -> Floats:
+    if array.dtype == np.uint16:  # bfloat16: the upper half of a float32
+        wide = array.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    return cast(Floats, array.astype(np.float32))
+
+
+class GgufSource:
+    """A GGUF file. Use as a context manager: it holds a map of the file."""
+
+    def __init__(self, path: Path) -> None:
+        from model.gguf_configs import Header
+        from model.gguf_families import family_of, map_tensors
+        from model.gguf_reader import GgufFile
+
+        self._file = GgufFile(path)
+        header = Header(self._file)
+        targets = map_tensors(header, family_of(header))
+        self._tensors = {
+            target.name: (self._file.tensors[name], target)
+            for name, target in targets.items()
+        }
+
+    def __enter__(self) -> GgufSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def names(self) -> Collection[str]:
+        """All names."""
+        return self._tensors.keys()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return self._tensors[name][0].shape
+
+    def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
+        """Return some rows of a matrix, as they are held where that can be kept."""
+        from gguf.constants import GGMLQuantizationType
+
+        tensor, target = self._tensors[name]
+        kind = GGMLQuantizationType(tensor.type_id)
+        keep = held_format(kind) is not None and not target.shift
+        pieces: list[Floats | Integers] = []
+        for piece in self._file.pieces(tensor, target.rows, start, stop):
+            if keep:
+                pieces.append(move_blocks(piece.raw(), kind))
+            else:
+                pieces.append(piece.values() + np.float32(target.shift))
+        return join_rows(pieces)
+
+    def vector(self, name: str) -> Floats:
+        """Return a whole tensor of one dimension."""
+        tensor, target = self._tensors[name]
+        pieces = [p.values().ravel() for p in self._file.pieces(tensor, target.rows)]
+        return np.concatenate(pieces) + np.float32(target.shift)
+
+
+def join_rows(parts: list[Floats | Integers]) -> Floats | Integers:
+    """Put rows one below the other, in a form that holds them all.
+
+    Integers of one format stay; q5 becomes q8 without loss beside q8; anything else
+    becomes floats.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    integers = [part for part in parts if isinstance(part, Integers)]
+    if len(integers) == len(parts):
+        formats = {part.format for part in integers}
+        if formats == {"q5", "q8"}:
+            integers = [_widened(part) for part in integers]
+            formats = {"q8"}
+        if len(formats) == 1:
+            minima = [part.minima for part in integers if part.minima is not None]
+            return Integers(
+                integers[0].format,
+                np.concatenate([part.numbers for part in integers]),
+                np.concatenate([part.scales for part in integers]),
+                np.concatenate(minima) if minima else None,
+            )
+    floats = [p.values() if isinstance(p, Integers) else p for p in parts]
+    if len({part.shape[1] for part in floats}) > 1:
+        raise WeightsCorruptError(
+            "Matrices that belong together have rows of different lengths.",
+            hint="Fetch or convert the model again.",
+        )
+    return np.concatenate(floats)
+
+
+def _widened(part: Integers) -> Integers:
+    if part.format == "q8":
+        return part
+    return Integers("q8", part.numbers + np.uint8(128 - 16), part.scales)
