@@ -9,6 +9,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from model.benchmark import (
+    BenchmarkError,
+    Completed,
+    Contender,
+    MachineLimits,
+    ModelCosts,
+    Peer,
+    PeerKind,
+    PeerOptions,
+    PeerUnavailableError,
+    ProcessMemory,
+    PromptForPeer,
+    Prompts,
+    process_memory,
+)
 from model.catalog import CATALOG, CatalogEntry, find_entry
 from model.errors import (
     ContextTooLargeError,
@@ -115,11 +130,62 @@ def verify_weights(name: str, progress: ProgressCallback | None = None) -> str:
     return verify(name, progress=progress)
 
 
+def measure_limits(device: str, *, quick: bool = False) -> MachineLimits:
+    """Measure what this machine reaches at best. Imports torch."""
+    _share_the_processor()
+    from model.benchmark_limits import measure_limits as measure
+
+    return measure(device, quick=quick)
+
+
+def engine_contender(engine: Engine) -> Contender:
+    """Return a loaded engine as one to be measured. Imports torch.
+
+    Raises ``BenchmarkError`` for an engine that computes nothing.
+    """
+    _share_the_processor()
+    from model.benchmark_engine import contender_of
+
+    return contender_of(engine)
+
+
+def peer_prompts(name: str) -> Prompts:
+    """Return a model's tokenizer and the prompts of its peers."""
+    _share_the_processor()
+    from model.peers_prompts import PeerPrompts
+
+    return PeerPrompts(name)
+
+
+def peer_path(kind: PeerKind, name: str) -> Path:
+    """Return what a peer loads of a model. Raises ``PeerUnavailableError``."""
+    from model.peers import gguf_of
+
+    return gguf_of(name) if kind == "llama.cpp" else model_path(name)
+
+
+def peer_version(kind: PeerKind) -> str | None:
+    """Return the version of a peer's package, ``None`` where it is not installed."""
+    from model.peers import peer_version as version
+
+    return version(kind)
+
+
+def start_peer(options: PeerOptions) -> Peer:
+    """Load a peer in a process of its own. Raises ``PeerUnavailableError``."""
+    from model.peers import PeerProcess
+
+    return PeerProcess(options)
+
+
 __all__ = [
     "CATALOG",
+    "BenchmarkError",
     "CancelFlag",
     "Candidate",
     "CatalogEntry",
+    "Completed",
+    "Contender",
     "ContextTooLargeError",
     "Cut",
     "DeviceError",
@@ -133,9 +199,18 @@ __all__ = [
     "FillResult",
     "FimOrder",
     "LoadProgress",
+    "MachineLimits",
+    "ModelCosts",
     "ModelError",
     "OutOfMemoryError",
+    "Peer",
+    "PeerKind",
+    "PeerOptions",
+    "PeerUnavailableError",
+    "ProcessMemory",
     "ProgressCallback",
+    "PromptForPeer",
+    "Prompts",
     "StablecodeError",
     "Statistics",
     "StopRule",
@@ -147,9 +222,16 @@ __all__ = [
     "WeightsNotFoundError",
     "choose_model",
     "describe_environment",
+    "engine_contender",
     "find_entry",
     "load_engine",
+    "measure_limits",
     "model_path",
+    "peer_path",
+    "peer_prompts",
+    "peer_version",
+    "process_memory",
+    "start_peer",
     "verify_weights",
     "weights_present",
 ]

@@ -1,0 +1,204 @@
+"""The loaded engine as one of those measured, below its prompts and its ledger."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model.backend import Backend, Logits
+from model.benchmark import (
+    BenchmarkError,
+    ModelCosts,
+    ProcessMemory,
+    process_memory,
+)
+from model.engine import LocalEngine
+from model.interface import Engine
+
+OURS = "lsp-stablecode"
+
+
+class EngineContender:
+    """Our own backend, driven in token ids.
+
+    It works on the engine's selected session and leaves it empty; ``costs`` are the
+    backend's own, or what the weights' headers say.
+    """
+
+    def __init__(self, engine: Engine, costs: ModelCosts | None) -> None:
+        self._engine = engine
+        self._backend = backend_of(engine)
+        self._costs: ModelCosts | None = getattr(self._backend, "costs", None) or costs
+        self._held: list[int] = []
+        self._clear()
+
+    @property
+    def name(self) -> str:
+        """Our name."""
+        return OURS
+
+    @property
+    def description(self) -> str:
+        """Backend, format and device."""
+        info = self._engine.info
+        return f"{info.backend}, {info.dtype} on {info.device}"
+
+    @property
+    def costs(self) -> ModelCosts | None:
+        """What a pass reads and a token computes."""
+        return self._costs
+
+    @property
+    def can_verify(self) -> bool:
+        """Always."""
+        return True
+
+    def prefill(self, token_ids: Sequence[int]) -> float:
+        """Return the ms of all chunks and one choice, from an empty cache."""
+        self._rewind(0)
+        started = time.perf_counter()
+        self._compute(token_ids).greedy()
+        return (time.perf_counter() - started) * 1000
+
+    def decode(self, token_ids: Sequence[int], num_tokens: int) -> float:
+        """Return the ms per token of single steps."""
+        next_id = self._hold(token_ids).greedy()[-1][0]
+        started = time.perf_counter()
+        for _ in range(num_tokens):
+            next_id = self._backend.forward([next_id], 1).greedy()[0][0]
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        self._backend.truncate(len(self._held))
+        return elapsed_ms / num_tokens
+
+    def verify(
+        self, token_ids: Sequence[int], draft_ids: Sequence[int], num_passes: int
+    ) -> float:
+        """Return the ms of a pass that scores every drafted position."""
+        self._hold(token_ids)
+        elapsed_s = 0.0
+        for _ in range(num_passes):
+            started = time.perf_counter()
+            self._backend.forward(draft_ids, len(draft_ids)).greedy()
+            elapsed_s += time.perf_counter() - started
+            self._backend.truncate(len(self._held))
+        return elapsed_s * 1000 / num_passes
+
+    def memory(self) -> ProcessMemory:
+        """Return this process's memory."""
+        return process_memory()
+
+    def close(self) -> None:
+        """Empty the session; the engine stays loaded."""
+        self._clear()
+
+    def _hold(self, token_ids: Sequence[int]) -> Logits:
+        """Bring the cache to ``token_ids``, of which the last is always computed."""
+        shared = 0
+        for held, wanted in zip(self._held, token_ids[:-1], strict=False):
+            if held != wanted:
+                break
+            shared += 1
+        self._rewind(shared)
+        return self._compute(token_ids[shared:])
+
+    def _compute(self, token_ids: Sequence[int]) -> Logits:
+        chunk = self._backend.chunk_tokens
+        for begin in range(0, len(token_ids), chunk):
+            piece = list(token_ids[begin : begin + chunk])
+            logits = self._backend.forward(piece, 1)
+            self._held += piece
+        return logits
+
+    def _rewind(self, num_tokens: int) -> None:
+        self._backend.truncate(num_tokens)
+        del self._held[num_tokens:]
+
+    def _clear(self) -> None:
+        forget = getattr(self._engine, "forget", None)
+        if forget is not None:
+            # Its ledger must not promise what is about to go.
+            forget()
+        self._rewind(0)
+
+
+def contender_of(engine: Engine) -> EngineContender:
+    """Return a loaded engine as one to be measured.
+
+    Raises ``BenchmarkError`` for an engine that computes nothing.
+    """
+    from model.loader import cache_numbers_per_token
+    from model.weights import prepare
+
+    backend_of(engine)
+    info = engine.info
+    directory = prepare(info.model).directory
+    cache_bytes = cache_numbers_per_token(directory) * _element_bytes(info.dtype)
+    return EngineContender(
+        engine, costs_of_directory(directory, info.dtype, cache_bytes)
+    )
+
+
+def backend_of(engine: Engine) -> Backend:
+    """Return what computes an engine's logits.
+
+    Raises ``BenchmarkError`` for an engine that computes nothing.
+    """
+    if not isinstance(engine, LocalEngine):
+        raise BenchmarkError(
+            f"{engine.info.model} computes nothing that could be measured.",
+            hint="Name a real model after --model.",
+        )
+    backend: Backend = getattr(engine, "backend", None) or engine._backend
+    return backend
+
+
+def costs_of_directory(
+    directory: Path, dtype: str, cache_bytes_per_token: int
+) -> ModelCosts:
+    """Return the costs of a Hugging Face directory computed densely in ``dtype``.
+
+    A pass reads every weight but the embedding's; with tied weights the embedding is
+    the head as well, and is read.
+    """
+    from model.directory import read_config
+    from model.safetensors_files import check_directory, read_header
+
+    shapes: dict[str, tuple[int, ...]] = {
+        name: tuple(entry.shape)
+        for path in check_directory(directory)
+        for name, entry in read_header(path).items()
+    }
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    embeddings = [name for name in sizes if _is_embedding(name)]
+    heads = [name for name in sizes if _is_head(name)]
+    config: dict[str, Any] = read_config(directory)
+    total = sum(sizes.values())
+    num_embedding = sum(sizes[name] for name in embeddings)
+    num_head = sum(sizes[name] for name in heads)
+    is_tied = not heads or bool(config.get("tie_word_embeddings", False))
+    if is_tied:
+        num_layers, num_read = total - num_embedding - num_head, total - num_head
+    else:
+        num_layers = total - num_embedding - num_head
+        num_read = total - num_embedding
+    return ModelCosts(
+        weight_bytes_per_pass=num_read * _element_bytes(dtype),
+        cache_bytes_per_token=cache_bytes_per_token,
+        operations_per_token=2 * num_layers,
+        compute_format=dtype,
+    )
+
+
+def _element_bytes(dtype: str) -> int:
+    return 4 if dtype == "float32" else 2
+
+
+def _is_embedding(name: str) -> bool:
+    return name.endswith(("embed_tokens.weight", "embed_in.weight", "wte.weight"))
+
+
+def _is_head(name: str) -> bool:
+    return name.endswith(("lm_head.weight", "embed_out.weight"))
