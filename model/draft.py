@@ -26,11 +26,12 @@ _TOKENS_BEFORE_SUGGESTION = 4
 # How often the next token is the one that followed a match of 1, 2 … 8 tokens, to
 # begin with; about what source code of the standard library gives.
 _FIRST_RATES: dict[Source, tuple[float, ...]] = {
-    "prompt": (0.25, 0.40, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80),
-    "suggestion": (0.30, 0.45, 0.60, 0.70, 0.75, 0.80, 0.80, 0.85),
+    "prompt": (0.33, 0.50, 0.58, 0.70, 0.75, 0.80, 0.80, 0.85),
+    "suggestion": (0.25, 0.40, 0.55, 0.70, 0.75, 0.80, 0.80, 0.85),
 }
-# The weight of one more observation: some thirty are remembered.
-_RATE_STEP = 1 / 32
+# What to begin with counts as so many observations, and so many are remembered.
+_FIRST_OBSERVATIONS = 8
+_MOST_OBSERVATIONS = 32
 
 # Relative. Weights are read once per pass, which is most of the cost of few tokens.
 _ASSUMED_PASS_COSTS = ((1, 1.0), (2, 1.08), (4, 1.15), (8, 1.4), (16, 2.0))
@@ -94,6 +95,9 @@ class AcceptanceRates:
 
     def __init__(self) -> None:
         self._rates = {source: [*rates] for source, rates in _FIRST_RATES.items()}
+        self._counts = {
+            source: [_FIRST_OBSERVATIONS] * LONGEST_MATCH for source in _FIRST_RATES
+        }
 
     def rate(self, source: Source, match_tokens: int) -> float:
         """Return the probability that the token after such a match is right."""
@@ -101,9 +105,10 @@ class AcceptanceRates:
 
     def observe(self, source: Source, match_tokens: int, right: bool) -> None:
         """Record whether the token after such a match was right."""
-        rates = self._rates[source]
+        rates, counts = self._rates[source], self._counts[source]
         index = min(match_tokens, LONGEST_MATCH) - 1
-        rates[index] += _RATE_STEP * (right - rates[index])
+        counts[index] = min(counts[index] + 1, _MOST_OBSERVATIONS)
+        rates[index] += (right - rates[index]) / counts[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +151,8 @@ class Drafter:
 
     def forget(self) -> None:
         """Forget texts and suggestions; what was learned of acceptance stays."""
-        self._text.truncate(0)
-        self._suggested.truncate(0)
+        self._text.clear()
+        self._suggested.clear()
         self._num_known = 0
         self._guesses = []
 

@@ -38,25 +38,34 @@ class NgramIndex:
 
     def extend(self, token_ids: Sequence[int]) -> None:
         """Append tokens, which end runs that are found from now on."""
-        held, after = self._token_ids, self._after
-        for token_id in token_ids:
-            end = len(held)
-            replaced = []
-            for length in range(1, min(LONGEST_INDEXED, end) + 1):
-                run = tuple(held[end - length :])
-                replaced.append(after.get(run))
-                after[run] = end
-            self._replaced.append(tuple(replaced))
+        if not token_ids:
+            return
+        held, after, get = self._token_ids, self._after, self._after.get
+        num_short = max(0, min(LONGEST_INDEXED - len(held), len(token_ids)))
+        for token_id in token_ids[:num_short]:
+            runs = self._runs_at_end()
+            self._replaced.append(tuple(map(get, runs)))
+            after.update(dict.fromkeys(runs, len(held)))
             held.append(token_id)
+        if num_short == len(token_ids):
+            return
+        # The same, spelled out: a prompt's thousands of tokens come this way.
+        first, second, third, fourth = held[-LONGEST_INDEXED:]
+        for end, token_id in enumerate(token_ids[num_short:], start=len(held)):
+            one, two = (fourth,), (third, fourth)
+            three, four = (second, third, fourth), (first, second, third, fourth)
+            self._replaced.append((get(one), get(two), get(three), get(four)))
+            after[one] = after[two] = after[three] = after[four] = end
+            first, second, third, fourth = second, third, fourth, token_id
+        held.extend(token_ids[num_short:])
 
     def truncate(self, num_tokens: int) -> None:
         """Forget everything after the first ``num_tokens``, exactly."""
         held, after = self._token_ids, self._after
         while len(held) > num_tokens:
             held.pop()
-            end = len(held)
-            for length, before in enumerate(self._replaced.pop(), start=1):
-                run = tuple(held[end - length :])
+            replaced = self._replaced.pop()
+            for run, before in zip(self._runs_at_end(), replaced, strict=True):
                 if before is None:
                     del after[run]
                 else:
@@ -65,8 +74,17 @@ class NgramIndex:
     def become(self, token_ids: list[int]) -> None:
         """Hold ``token_ids``, keeping what is the same at the front."""
         shared = common_prefix_length(self._token_ids, token_ids)
+        if 2 * shared < len(self._token_ids):
+            # Starting anew is quicker than undoing.
+            self.clear()
         self.truncate(shared)
-        self.extend(token_ids[shared:])
+        self.extend(token_ids[len(self._token_ids) :])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._token_ids.clear()
+        self._after.clear()
+        self._replaced.clear()
 
     def find(self, tail: Sequence[int]) -> tuple[int, int]:
         """Return where the longest match of ``tail``'s end goes on, and its length.
@@ -100,3 +118,9 @@ class NgramIndex:
         while found and len(found) < count:
             found.append(found[-period])
         return found
+
+    def _runs_at_end(self) -> list[tuple[int, ...]]:
+        """Return the runs that the last tokens are, shortest first."""
+        held = self._token_ids
+        most = min(LONGEST_INDEXED, len(held))
+        return [tuple(held[-length:]) for length in range(1, most + 1)]

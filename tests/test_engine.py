@@ -184,6 +184,7 @@ def test_a_stop_string_may_span_tokens(tokenizer: CodeTokenizer) -> None:
 def test_generation_stops_with_the_token_that_decides(tokenizer: CodeTokenizer) -> None:
     """A stop rule ends decoding at once: no token is spent on text that is cut."""
     engine = make_engine(tokenizer)
+    engine.drafting = False
     calls: list[str] = []
 
     def rule(text: str) -> Cut | None:
