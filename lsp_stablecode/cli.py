@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lsp_stablecode import __version__
+from lsp_stablecode.bench.options import add_options, positive
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.settings import Settings, parse_settings
 from model import StablecodeError
@@ -164,7 +165,7 @@ def make_parser() -> argparse.ArgumentParser:
         "pass@1 by running the program.",
     )
     infilling.add_argument(
-        "--every", type=_positive, default=1, metavar="N", help="every Nth task only"
+        "--every", type=positive, default=1, metavar="N", help="every Nth task only"
     )
     infilling.add_argument(
         "--order", choices=("auto", "psm", "spm"), default="auto", help="prompt order"
@@ -185,6 +186,22 @@ def make_parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", help="write all tasks and figures to FILE"
     )
     infilling.set_defaults(run=_lazy("infilling"))
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure speed, beside this machine's limits and other programs",
+        description="Measure speed, beside this machine's limits and other programs. "
+        "Leave the machine alone meanwhile: everything else on it shows.",
+    )
+    kinds = bench.add_subparsers(title="benchmarks", metavar="KIND", required=True)
+    for kind, text in (
+        ("engine", "prefill, decoding, verification, starts and memory"),
+        ("keys", "from a key to its suggestion, while a real file is typed"),
+        ("drafts", "what guessing tokens ahead gains"),
+    ):
+        sub = kinds.add_parser(kind, parents=[common], help=text, description=text)
+        add_options(sub, kind)
+        sub.set_defaults(run=_lazy("bench"), kind=kind)
     return parser
 
 
@@ -241,7 +258,7 @@ def _common_options() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--context-tokens",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="tokens that prompt and completion may hold together",
     )
@@ -265,13 +282,6 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log-level", choices=_LOG_LEVELS, help="what goes to standard error"
     )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _lazy(command: str) -> Callable[[argparse.Namespace, Settings], int]:

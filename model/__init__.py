@@ -149,6 +149,16 @@ def engine_contender(engine: Engine) -> Contender:
     return contender_of(engine)
 
 
+def set_drafting(engine: Engine, on: bool) -> None:
+    """Let an engine guess tokens ahead, or not; it forgets what it holds.
+
+    Raises ``BenchmarkError`` for an engine that computes nothing.
+    """
+    from model.benchmark_engine import set_drafting as switch
+
+    switch(engine, on)
+
+
 def peer_prompts(name: str) -> Prompts:
     """Return a model's tokenizer and the prompts of its peers."""
     _share_the_processor()
@@ -231,6 +241,7 @@ __all__ = [
     "peer_prompts",
     "peer_version",
     "process_memory",
+    "set_drafting",
     "start_peer",
     "verify_weights",
     "weights_present",

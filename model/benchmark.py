@@ -210,6 +210,11 @@ class Prompts(Protocol):
         """The tokens that end a completion."""
         ...
 
+    @property
+    def vocabulary_size(self) -> int:
+        """How many different tokens there are."""
+        ...
+
     def count(self, text: str) -> int:
         """Return how many tokens a text is."""
         ...

@@ -141,6 +141,18 @@ def contender_of(engine: Engine) -> EngineContender:
     )
 
 
+def set_drafting(engine: Engine, on: bool) -> None:
+    """Let an engine guess tokens ahead, or not, from a fresh start.
+
+    Caches and earlier suggestions are dropped, or the last answer would be the next
+    draft. Raises ``BenchmarkError`` for an engine that computes nothing.
+    """
+    backend_of(engine)
+    assert isinstance(engine, LocalEngine)
+    engine.drafting = on
+    engine.forget()
+
+
 def backend_of(engine: Engine) -> Backend:
     """Return what computes an engine's logits.
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.benchmark import PeerUnavailableError, PromptForPeer
+from model.directory import vocabulary
 from model.fim import DIALECTS, PromptBuilder, Slot
 from model.tokenizer import CodeTokenizer
 from model.weights import prepare
@@ -107,6 +108,7 @@ class PeerPrompts:
     def __init__(self, name: str) -> None:
         """Read the tokenizer. Raises what ``prepare`` raises."""
         prepared = prepare(name)
+        self._vocabulary_size = len(vocabulary(prepared.directory))
         self._tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")
         self._dialect = DIALECTS[prepared.dialect]
         builder = PromptBuilder(
@@ -121,6 +123,11 @@ class PeerPrompts:
     def stop_ids(self) -> tuple[int, ...]:
         """The tokens that end a completion."""
         return self._stop_ids
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many different tokens there are."""
+        return self._vocabulary_size
 
     def count(self, text: str) -> int:
         """Return how many tokens a text is."""

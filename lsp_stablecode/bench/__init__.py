@@ -1,0 +1,1 @@
+"""Measuring speed: the engine, typing through the server, drafts; beside its peers."""

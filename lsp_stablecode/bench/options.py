@@ -1,0 +1,84 @@
+"""The options of ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    """Add what one kind of benchmark takes."""
+    group = parser.add_argument_group("benchmark")
+    group.add_argument(
+        "--json", metavar="FILE", help="write everything to FILE (- for output)"
+    )
+    group.add_argument("--picture", metavar="FILE.svg", help="also draw it")
+    group.add_argument(
+        "--quick", action="store_true", help="a short run that shows that it works"
+    )
+    group.add_argument(
+        "--repetitions", type=positive, metavar="N", help="how often all is repeated"
+    )
+    if kind == "drafts":
+        return
+    group.add_argument(
+        "--peer",
+        action="append",
+        choices=("llama.cpp", "transformers", "none"),
+        help="measure only this one beside ours (again for more; default: all)",
+    )
+    group.add_argument(
+        "--llama-batch-tokens",
+        type=positive,
+        default=2048,
+        metavar="N",
+        help="llama-server's --batch-size, which bounds its prompts (default: 2048)",
+    )
+    if kind == "engine":
+        group.add_argument(
+            "--cold", action="store_true", help="also start without a converted model"
+        )
+        group.add_argument(
+            "--no-start", action="store_true", help="leave out starts and memory"
+        )
+        return
+    group.add_argument(
+        "--file",
+        action="append",
+        type=Path,
+        metavar="PATH",
+        help="type in the middle of this file (again for more; default: some of "
+        "the standard library's)",
+    )
+    group.add_argument(
+        "--prompt-tokens",
+        type=positive,
+        metavar="N",
+        help="tokens around the cursor (default: 1500)",
+    )
+    group.add_argument(
+        "--characters",
+        type=positive,
+        metavar="N",
+        help="characters to type in each file (default: 48)",
+    )
+    group.add_argument(
+        "--card-every",
+        type=positive,
+        metavar="N",
+        help="ask transformers at every Nth key only (default: 12)",
+    )
+    group.add_argument(
+        "--llama-time-limit",
+        type=positive,
+        metavar="MS",
+        help="llama-server's t_max_predict_ms (default: none)",
+    )
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
