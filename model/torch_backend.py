@@ -1,0 +1,304 @@
+"""The native decoder in torch, as a ``Backend``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.attention import KvTensors
+from model.attention_factory import AttentionFactory
+from model.cuda_graphs import (
+    TOKEN_BUCKETS,
+    CapturedSteps,
+    CudaGraphDevice,
+    GraphDevice,
+)
+from model.decoder import Decoder
+from model.decoder_config import read_decoder_config
+from model.device import Placement
+from model.errors import ContextTooLargeError, WeightsCorruptError
+from model.flash_attention import flash_kernel
+from model.pass_costs import measure_pass_costs
+from model.torch_errors import first_line, naming_out_of_memory
+from model.torch_linear import WeightFormat
+from model.torch_logits import TensorLogits
+from model.torch_sessions import Branching, TorchSession
+from model.torch_steps import DecoderSteps
+from model.torch_weights import TensorFiles, WeightLoader
+
+_CPU_CHUNK_TOKENS = 128
+_GPU_CHUNK_TOKENS = 1024
+_MAX_BRANCHES = 8
+# Slots after the context: for what pads a captured step, and for branches, which
+# take several slots per position. Branches that need more get a cache of their own.
+_SPARE_SLOTS = 256
+_SLOT_MULTIPLE = 64
+_FORMATS: dict[str, WeightFormat] = {"int8": "int8", "int4": "int4"}
+
+
+class TorchBackend:
+    """A ``Backend`` over a ``Decoder``, with a fixed cache per session.
+
+    Raises ``OutOfMemoryError`` where the caches do not fit.
+    """
+
+    def __init__(
+        self,
+        steps: DecoderSteps,
+        context_tokens: int,
+        num_sessions: int,
+        *,
+        attention: str,
+        chunk_tokens: int | None = None,
+    ) -> None:
+        self._steps = steps
+        self._context_tokens = context_tokens
+        self._attention = attention
+        is_cpu = steps.decoder.device.type == "cpu"
+        default = _CPU_CHUNK_TOKENS if is_cpu else _GPU_CHUNK_TOKENS
+        self._chunk_tokens = chunk_tokens or default
+        num_slots = num_cache_slots(context_tokens)
+        with naming_out_of_memory("The caches do not fit into the memory."):
+            self._sessions = [
+                TorchSession(steps.new_cache(num_slots)) for _ in range(num_sessions)
+            ]
+        self._selected = 0
+        self._captured: CapturedSteps | None = None
+        self._pass_costs_ms: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Backend and attention kernel."""
+        graphs = ", graphs" if self._captured is not None else ""
+        return f"native torch ({self._attention}{graphs})"
+
+    @property
+    def chunk_tokens(self) -> int:
+        """Tokens per prefill chunk."""
+        return self._chunk_tokens
+
+    @property
+    def num_sessions(self) -> int:
+        """How many caches there are."""
+        return len(self._sessions)
+
+    @property
+    def max_branches(self) -> int:
+        """How many continuations ``branch`` takes at once."""
+        return _MAX_BRANCHES
+
+    @property
+    def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
+        """What ``measure`` found: (tokens, ms), ascending."""
+        return self._pass_costs_ms
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Positions held by the selected cache; each branch's tokens count."""
+        session = self._sessions[self._selected]
+        if session.branching is None:
+            return session.num_tokens
+        branching = session.branching
+        return branching.num_shared + branching.num_steps * branching.num_branches
+
+    def select(self, session: int) -> None:
+        """Work on another session's cache from now on."""
+        if not 0 <= session < len(self._sessions):
+            raise ValueError(f"no session {session}")
+        self._selected = session
+
+    @torch.inference_mode()
+    def forward(self, token_ids: Sequence[int], num_logits: int = 1) -> TensorLogits:
+        """Append ``token_ids``; return logits after each of the last ``num_logits``.
+
+        Raises ``OutOfMemoryError`` or ``ContextTooLargeError``.
+        """
+        session = self._sessions[self._selected]
+        if session.branching is not None:
+            raise ValueError("forward while branches are under way")
+        if not 1 <= num_logits <= len(token_ids):
+            raise ValueError(f"{num_logits} logits of {len(token_ids)} tokens")
+        start = session.num_tokens
+        self._check_context(start + len(token_ids))
+        logits: Tensor | None = None
+        with self._naming_out_of_memory():
+            if self._captured is not None:
+                logits = self._captured.append(self._selected, token_ids, start)
+            if logits is None:
+                logits = self._steps.append(session.cache, token_ids, start, num_logits)
+        session.num_tokens += len(token_ids)
+        return TensorLogits(logits[-num_logits:])
+
+    @torch.inference_mode()
+    def branch(self, token_ids: Sequence[int], num_shared: int) -> TensorLogits:
+        """Append one token to each of several continuations; return their logits.
+
+        Raises ``OutOfMemoryError`` or ``ContextTooLargeError``.
+        """
+        session = self._sessions[self._selected]
+        if not 1 <= len(token_ids) <= _MAX_BRANCHES:
+            raise ValueError(f"{len(token_ids)} branches")
+        branching = session.branching
+        if branching is None:
+            if not 0 <= num_shared <= session.num_tokens:
+                raise ValueError(f"{num_shared} shared of {session.num_tokens}")
+            branching = Branching(len(token_ids), num_shared, 0, session.cache)
+        elif (branching.num_branches, branching.num_shared) != (
+            len(token_ids),
+            num_shared,
+        ):
+            raise ValueError("other branches are under way")
+        step = branching.num_steps
+        self._check_context(num_shared + step + 1)
+        session.branching, session.num_tokens = branching, num_shared
+        logits: Tensor | None = None
+        with self._naming_out_of_memory():
+            used = num_shared + (step + 1) * len(token_ids)
+            if used > branching.cache.num_slots:
+                branching.cache = self._larger(branching.cache)
+            if self._captured is not None and branching.cache is session.cache:
+                logits = self._captured.branch(
+                    self._selected, token_ids, num_shared, step
+                )
+            if logits is None:
+                logits = self._steps.branch(
+                    branching.cache, token_ids, num_shared, step
+                )
+        branching.num_steps += 1
+        return TensorLogits(logits)
+
+    def truncate(self, num_tokens: int) -> None:
+        """Keep the first ``num_tokens`` positions; costs nothing."""
+        session = self._sessions[self._selected]
+        session.branching = None
+        session.num_tokens = min(session.num_tokens, num_tokens)
+
+    def close(self) -> None:
+        """Drop weights, caches and graphs, and give device memory back."""
+        is_cuda = self._steps.decoder.device.type == "cuda"
+        self._captured = None
+        self._sessions = []
+        del self._steps
+        if is_cuda:
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def capture(self, device: GraphDevice) -> None:
+        """Capture steps of few tokens. Raises RuntimeError where that cannot be."""
+        self._captured = CapturedSteps(
+            self._steps,
+            [session.cache for session in self._sessions],
+            device,
+            max_branches=_MAX_BRANCHES,
+            reads_all=self._attention == "sdpa",
+        )
+
+    def measure(self) -> None:
+        """Find out what passes cost; empties the selected cache."""
+        self._pass_costs_ms = measure_pass_costs(self)
+
+    def _check_context(self, num_positions: int) -> None:
+        if num_positions > self._context_tokens:
+            raise ContextTooLargeError(
+                f"{num_positions} tokens do not fit into a context of "
+                f"{self._context_tokens}.",
+                hint="Raise contextTokens, or lower maxNewTokens.",
+            )
+
+    def _larger(self, cache: KvTensors) -> KvTensors:
+        """Return a copy with twice the room; the session's own is kept as it is."""
+        larger = self._steps.new_cache(2 * cache.num_slots)
+        larger.keys[:, : cache.num_slots] = cache.keys
+        larger.values[:, : cache.num_slots] = cache.values
+        return larger
+
+    @contextmanager
+    def _naming_out_of_memory(self) -> Iterator[None]:
+        message = (
+            f"The device ran out of memory at {self.num_cached_tokens} tokens of "
+            "context."
+        )
+        with naming_out_of_memory(message):
+            yield
+
+
+def load_torch_backend(
+    directory: Path, placement: Placement, context_tokens: int, num_sessions: int
+) -> tuple[TorchBackend, tuple[str, ...]]:
+    """Load a Hugging Face directory; return the backend and notes for the user.
+
+    Raises ``UnsupportedArchitectureError``, ``WeightsCorruptError`` or
+    ``OutOfMemoryError``.
+    """
+    config = read_decoder_config(_read_json(directory / "config.json"))
+    device = torch.device(placement.device)
+    dtype = compute_dtype(placement)
+    notes: list[str] = []
+    with (
+        naming_out_of_memory(
+            f"The model does not fit into the memory of {placement.device}."
+        ),
+        TensorFiles(directory) as files,
+    ):
+        kind = _FORMATS.get(placement.dtype, "plain")
+        weights = WeightLoader(config, files, device, dtype, kind).load()
+    kernel = flash_kernel(device, dtype, config.head_dim)
+    if kernel is None and device.type == "cuda":
+        notes.append("attention: torch SDPA, because flash-attn does not serve here")
+    backend = TorchBackend(
+        DecoderSteps(
+            Decoder(config, weights, num_cache_slots(context_tokens)),
+            AttentionFactory(
+                config.sliding_windows,
+                config.num_heads // config.num_kv_heads,
+                dtype,
+                kernel,
+            ),
+        ),
+        context_tokens,
+        num_sessions,
+        attention="sdpa" if kernel is None else "flash",
+    )
+    if device.type == "cuda":
+        try:
+            backend.capture(CudaGraphDevice(device))
+        except RuntimeError as error:  # out of memory among them
+            notes.append(f"CUDA graphs: none ({first_line(error)})")
+    backend.measure()
+    return backend, tuple(notes)
+
+
+def compute_dtype(placement: Placement) -> torch.dtype:
+    """Return the number format of activations, caches and unquantised weights."""
+    if placement.dtype not in _FORMATS:
+        dtype: torch.dtype = getattr(torch, placement.dtype)
+        return dtype
+    if placement.device == "mps" or (
+        placement.device.startswith("cuda") and not torch.cuda.is_bf16_supported()
+    ):
+        return torch.float16
+    return torch.bfloat16
+
+
+def num_cache_slots(context_tokens: int) -> int:
+    """Return how many slots a session's cache has, and positions the rotation."""
+    needed = context_tokens + max(_SPARE_SLOTS, TOKEN_BUCKETS[-1])
+    return -(-needed // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsCorruptError(
+            f"{path} cannot be read ({first_line(error)}).",
+            hint="Fetch or convert the model again.",
+        ) from error
+    return config
