@@ -203,7 +203,9 @@ static void see_chunk(const Attention *a, int head, int row, int count, int chun
   int num_slots = end - start, whole = (num_slots + 15) / 16 * 16;
   for (int r = 0; r < count; r++) {
     int token = (row + r) / group;
-    for (int s = 0; s < whole; s++) {
+    int all_seen = first[r] <= start && last[r] >= start + whole &&
+                   (a->num_branches == 1 || start + whole <= a->num_shared);
+    for (int s = 0; s < whole && !all_seen; s++) {
       int slot = start + s;
       int seen_here = slot >= first[r] && slot < last[r];
       if (a->num_branches > 1 && slot >= a->num_shared)

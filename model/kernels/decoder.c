@@ -39,7 +39,7 @@ typedef struct {
 /* Room for one pass, made once. */
 typedef struct {
   float *x, *normed, *qkv, *attended, *up, *activated;
-  Rounded rounded;
+  Workspace workspace;
 } Room;
 
 static void *room_bytes(size_t bytes) {
@@ -56,8 +56,9 @@ static int qkv_width(const Model *m) {
 void decoder_free_room(Room *room) {
   if (!room) return;
   free(room->x); free(room->normed); free(room->qkv); free(room->attended);
-  free(room->up); free(room->activated); free(room->rounded.bytes);
-  free(room->rounded.scales); free(room->rounded.sums);
+  free(room->up); free(room->activated); free(room->workspace.rounded.bytes);
+  free(room->workspace.rounded.scales); free(room->workspace.rounded.sums);
+  free(room->workspace.unpacked);
   free(room);
 }
 
@@ -73,11 +74,15 @@ Room *decoder_make_room(const Model *m) {
   room->attended = room_bytes(tokens * attended * 4);
   room->up = room_bytes(tokens * padded(m->intermediate * (m->gated ? 2 : 1)) * 4);
   room->activated = room_bytes(tokens * inner * 4);
-  room->rounded.bytes = room_bytes(tokens * widest);
-  room->rounded.scales = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
-  room->rounded.sums = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
+  Workspace *w = &room->workspace;
+  w->rounded.bytes = room_bytes(tokens * widest);
+  w->rounded.scales = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
+  w->rounded.sums = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
+  w->unpacked_bytes = (int64_t)(2 * ROWS * widest);
+  w->unpacked = room_bytes((size_t)w->unpacked_bytes * (size_t)pool.num_threads);
   if (room->x && room->normed && room->qkv && room->attended && room->up &&
-      room->activated && room->rounded.bytes && room->rounded.scales && room->rounded.sums)
+      room->activated && w->rounded.bytes && w->rounded.scales && w->rounded.sums &&
+      w->unpacked)
     return room;
   decoder_free_room(room);
   return NULL;
@@ -173,11 +178,11 @@ static void activation_part(void *argument, int token, int thread) {
   }
 }
 
-static void each_token(Part part, Pass *pass, int num_tokens) {
+static void each_token(Part part, void *task, int num_tokens) {
   if (num_tokens < 2 * pool.num_threads)
-    for (int t = 0; t < num_tokens; t++) part(pass, t, 0);
+    for (int t = 0; t < num_tokens; t++) part(task, t, 0);
   else
-    run_parts(part, pass, num_tokens);
+    run_parts(part, task, num_tokens);
 }
 
 static void embed(const Model *m, const int32_t *ids, int num_tokens, float *x) {
@@ -190,11 +195,25 @@ static void embed(const Model *m, const int32_t *ids, int num_tokens, float *x) 
   }
 }
 
+typedef struct {
+  const Model *model;
+  const Norm *norm;
+  const float *x;
+  float *out;
+} Normalising;
+
+static void norm_part(void *argument, int token, int thread) {
+  const Normalising *n = argument;
+  int64_t at = (int64_t)token * n->model->hidden;
+  (void)thread;
+  normalise(n->x + at, n->norm, n->model->norm, n->model->hidden, n->model->epsilon,
+            n->out + at);
+}
+
 static void normalise_all(const Model *m, const Norm *norm, const float *x,
                           int num_tokens, float *out) {
-  for (int t = 0; t < num_tokens; t++)
-    normalise(x + (int64_t)t * m->hidden, norm, m->norm, m->hidden, m->epsilon,
-              out + (int64_t)t * m->hidden);
+  Normalising normalising = {m, norm, x, out};
+  each_token(norm_part, &normalising, num_tokens);
 }
 
 /* Append ``num_tokens`` ids at ``first_slot``; give logits for the last
@@ -215,7 +234,7 @@ void decoder_pass(const Model *m, const Cache *cache, Room *room, const int32_t 
     pass.layer = layer;
     pass.layer_number = n;
     normalise_all(m, &layer->attention_norm, room->x, num_tokens, room->normed);
-    multiply(&layer->qkv, room->normed, room->rounded, num_tokens, room->qkv, qkv_stride, 0);
+    multiply(&layer->qkv, room->normed, &room->workspace, num_tokens, room->qkv, qkv_stride, 0);
     each_token(place_part, &pass, num_tokens);
     Attention attention = {cache, room->qkv, room->attended, qkv_stride, n,
                            m->num_heads, m->num_cache_heads, m->dimensions,
@@ -225,18 +244,18 @@ void decoder_pass(const Model *m, const Cache *cache, Room *room, const int32_t 
     /* In parallel, attention and feed-forward both read the layer's input. */
     if (m->parallel_residual)
       normalise_all(m, &layer->mlp_norm, room->x, num_tokens, room->normed);
-    multiply(&layer->out, room->attended, room->rounded, num_tokens, room->x, m->hidden, 1);
+    multiply(&layer->out, room->attended, &room->workspace, num_tokens, room->x, m->hidden, 1);
     if (!m->parallel_residual)
       normalise_all(m, &layer->mlp_norm, room->x, num_tokens, room->normed);
-    multiply(&layer->up, room->normed, room->rounded, num_tokens, room->up, up_stride, 0);
+    multiply(&layer->up, room->normed, &room->workspace, num_tokens, room->up, up_stride, 0);
     each_token(activation_part, &pass, num_tokens);
-    multiply(&layer->down, room->activated, room->rounded, num_tokens, room->x, m->hidden, 1);
+    multiply(&layer->down, room->activated, &room->workspace, num_tokens, room->x, m->hidden, 1);
   }
   int first = num_tokens - num_logits;
   if (num_logits > 0) {
     float *x = room->x + (int64_t)first * m->hidden;
     normalise_all(m, &m->final_norm, x, num_logits, room->normed);
-    multiply(&m->head, room->normed, room->rounded, num_logits, logits, m->head.rows, 0);
+    multiply(&m->head, room->normed, &room->workspace, num_logits, logits, m->head.rows, 0);
   }
 }
 
@@ -286,7 +305,7 @@ uint32_t decoder_read_all(const uint8_t *bytes, int64_t num_bytes) {
 /* One product alone, for tests and measurements. */
 void decoder_multiply(const Matrix *matrix, const float *x, Room *room, int num_vectors,
                       float *out) {
-  multiply(matrix, x, room->rounded, num_vectors, out, matrix->rows, 0);
+  multiply(matrix, x, &room->workspace, num_vectors, out, matrix->rows, 0);
 }
 
 int decoder_threads(int num_threads) { return start_threads(num_threads); }

@@ -19,7 +19,8 @@
 #include "pool.h"
 #include "simd.h"
 
-enum { ROWS = 16, COLUMNS = 32, STEPS = COLUMNS / 4, MOST_VECTORS = 8 };
+enum { AHEAD = 4096 };
+enum { ROWS = 16, COLUMNS = 32, STEPS = COLUMNS / 4, MOST_VECTORS = 8, MOST_WIDE = 6, FEWEST_WIDE = 32 };
 enum Format { Q4, Q5, Q8, F32 };
 
 typedef struct {
@@ -42,18 +43,15 @@ typedef struct {
 static void round_vector(const float *x, int columns, int8_t *bytes, float *scales,
                          int32_t *sums) {
   for (int g = 0; g < columns / COLUMNS; g++, x += COLUMNS, bytes += COLUMNS) {
-    float most = 0;
-    int32_t sum = 0;
-    for (int i = 0; i < COLUMNS; i++) most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    float inverse = most > 0 ? 127 / most : 0;
-    for (int i = 0; i < COLUMNS; i++) {
-      /* Adding 1.5 * 2^23 rounds to nearest even without leaving the vectors. */
-      float shifted = x[i] * inverse + 12582912.0f;
-      bytes[i] = (int8_t)(int32_t)(shifted - 12582912.0f);
-      sum += bytes[i];
-    }
+    v16f low = load_f32(x), high = load_f32(x + 16);
+    float most = largest16(max16(absolute16(low), absolute16(high)));
+    v16f inverse = splat(most > 0 ? 127 / most : 0);
+    v16i first = to_nearest(low * inverse), second = to_nearest(high * inverse);
+    v16s8 narrow[2] = {__builtin_convertvector(first, v16s8),
+                       __builtin_convertvector(second, v16s8)};
+    memcpy(bytes, narrow, sizeof narrow);
     scales[g] = most / 127;
-    sums[g] = sum;
+    sums[g] = sum_int16(first + second);
   }
 }
 
@@ -79,6 +77,11 @@ INLINE int tile_bytes(int format) {
 
 INLINE int scale_bytes(int format) { return format == Q4 ? 64 : 32; }
 
+/* The processor's own prefetching stops at every page of memory. */
+INLINE void fetch_ahead(const uint8_t *p, int bytes) {
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
+
 /* One block of rows with ``count`` vectors. The compiler sees format and count as
  * constants and keeps all sums in registers. */
 INLINE void block_product(int format, int count, const uint8_t *block, int columns,
@@ -92,19 +95,20 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
   for (int m = 0; m < count; m++) total[m] = splat(0);
   for (int g = 0; g < num_groups; g++) {
     v64b weights[STEPS];
+    fetch_ahead(tile + AHEAD, tile_bytes(format));
     unpack_tile(format, tile, weights);
     v16f d = load_f16(scale);
     v16f low = format == Q4 ? load_f16(scale + 32) : splat(0);
     v16i sum[MOST_VECTORS];
     for (int m = 0; m < count; m++)
-      sum[m] = (v16i){0} + offset * sums[m * num_groups + g];
+      sum[m] = splat_int(offset * sums[m * num_groups + g]);
     for (int s = 0; s < STEPS; s++)
       for (int m = 0; m < count; m++)
         sum[m] = dot4(sum[m], weights[s],
                       bytes + (int64_t)m * columns + g * COLUMNS + 4 * s);
     for (int m = 0; m < count; m++) {
       float x = scales[m * num_groups + g];
-      total[m] = fma16(to_float(sum[m]), d * x, total[m]);
+      total[m] = fma16(to_float(sum[m]), d * splat(x), total[m]);
       if (format == Q4)
         total[m] = fma16(low, splat(x * (float)sums[m * num_groups + g]), total[m]);
     }
@@ -112,6 +116,57 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
     scale += scale_bytes(format);
   }
   for (int m = 0; m < count; m++) result[m] = total[m];
+}
+
+/* Two blocks at once with up to ``MOST_WIDE`` vectors, for many vectors: their numbers
+ * are unpacked before, so that each activation is loaded once for two products. */
+INLINE void wide_product(int format, int count, const uint8_t *unpacked,
+                         const uint8_t *const scale[2], int columns, const int8_t *bytes,
+                         const float *scales, const int32_t *sums,
+                         v16f result[MOST_WIDE][2]) {
+  int num_groups = columns / COLUMNS;
+  int32_t offset = format == Q5 ? -16 : format == Q8 ? -128 : 0;
+  v16f total[MOST_WIDE][2];
+  for (int m = 0; m < count; m++) total[m][0] = total[m][1] = splat(0);
+  for (int g = 0; g < num_groups; g++) {
+    v16i sum[MOST_WIDE][2];
+    for (int m = 0; m < count; m++)
+      sum[m][0] = sum[m][1] = splat_int(offset * sums[m * num_groups + g]);
+    for (int s = 0; s < STEPS; s++) {
+      const uint8_t *weights = unpacked + 128 * ((int64_t)g * STEPS + s);
+      v64b first = load_bytes(weights), second = load_bytes(weights + 64);
+      for (int m = 0; m < count; m++) {
+        const int8_t *x = bytes + (int64_t)m * columns + g * COLUMNS + 4 * s;
+        sum[m][0] = dot4(sum[m][0], first, x);
+        sum[m][1] = dot4(sum[m][1], second, x);
+      }
+    }
+    for (int b = 0; b < 2; b++) {
+      const uint8_t *at = scale[b] + (int64_t)g * scale_bytes(format);
+      v16f d = load_f16(at), low = format == Q4 ? load_f16(at + 32) : splat(0);
+      for (int m = 0; m < count; m++) {
+        float x = scales[m * num_groups + g];
+        total[m][b] = fma16(to_float(sum[m][b]), d * splat(x), total[m][b]);
+        if (format == Q4)
+          total[m][b] =
+              fma16(low, splat(x * (float)sums[m * num_groups + g]), total[m][b]);
+      }
+    }
+  }
+  for (int m = 0; m < count; m++)
+    for (int b = 0; b < 2; b++) result[m][b] = total[m][b];
+}
+
+/* Two blocks' numbers as bytes: [groups, steps, blocks, 64]. */
+INLINE void unpack_pair(int format, const uint8_t *const blocks[2], int columns,
+                        uint8_t *out) {
+  for (int g = 0; g < columns / COLUMNS; g++)
+    for (int b = 0; b < 2; b++) {
+      v64b weights[STEPS];
+      unpack_tile(format, blocks[b] + (int64_t)g * tile_bytes(format), weights);
+      for (int s = 0; s < STEPS; s++)
+        memcpy(out + 128 * ((int64_t)g * STEPS + s) + 64 * b, &weights[s], 64);
+    }
 }
 
 INLINE void float_product(int count, const float *block, int columns, const float *x,
@@ -148,6 +203,23 @@ DEFINE_PRODUCT(product_q4, Q4)
 DEFINE_PRODUCT(product_q5, Q5)
 DEFINE_PRODUCT(product_q8, Q8)
 
+#define DEFINE_WIDE(NAME, FORMAT)                                                      \
+  static void NAME(const uint8_t *const blocks[2], int columns, int count,             \
+                   const int8_t *bytes, const float *scales, const int32_t *sums,      \
+                   uint8_t *unpacked, v16f result[MOST_WIDE][2]) {                     \
+    int64_t data_bytes = (int64_t)(columns / COLUMNS) * tile_bytes(FORMAT);            \
+    const uint8_t *scale[2] = {blocks[0] + data_bytes, blocks[1] + data_bytes};        \
+    if (!count)                                                                        \
+      unpack_pair(FORMAT, blocks, columns, unpacked);                                  \
+    else                                                                               \
+      WITH_COUNT(count, wide_product(FORMAT, COUNT > (int)MOST_WIDE ? (int)MOST_WIDE : (int)COUNT,    \
+                                     unpacked, scale, columns, bytes, scales, sums,    \
+                                     result))                                          \
+  }
+DEFINE_WIDE(wide_q4, Q4)
+DEFINE_WIDE(wide_q5, Q5)
+DEFINE_WIDE(wide_q8, Q8)
+
 static void product_f32(const float *block, int columns, int count, const float *x,
                         v16f *result) {
   WITH_COUNT(count, float_product(COUNT, block, columns, x, result))
@@ -157,21 +229,24 @@ typedef struct {
   const Matrix *matrix;
   const float *x;       /* [vectors, columns] */
   Rounded rounded;
+  uint8_t *unpacked;    /* [threads] rooms of unpacked_bytes */
+  int64_t unpacked_bytes;
   float *out;           /* [vectors, out_stride] */
   int64_t out_stride;
   int num_vectors, blocks_per_part, add;
 } Product;
 
-static void product_part(void *argument, int part, int thread) {
-  const Product *p = argument;
+static void put_result(const Product *p, int block, int vector, v16f result) {
+  float *out = p->out + vector * p->out_stride + ROWS * block;
+  if (p->matrix->bias) result = result + load_f32(p->matrix->bias + ROWS * block);
+  store_f32(out, p->add ? load_f32(out) + result : result);
+}
+
+static void narrow_blocks(const Product *p, int first, int last) {
   const Matrix *a = p->matrix;
   int columns = a->columns, num_groups = columns / COLUMNS;
-  int first = part * p->blocks_per_part, last = first + p->blocks_per_part;
-  (void)thread;
-  if (last > a->rows / ROWS) last = a->rows / ROWS;
   for (int b = first; b < last; b++) {
     const uint8_t *block = a->blocks + b * a->block_bytes;
-    v16f bias = a->bias ? load_f32(a->bias + ROWS * b) : splat(0);
     for (int m = 0; m < p->num_vectors; m += MOST_VECTORS) {
       int count = p->num_vectors - m < MOST_VECTORS ? p->num_vectors - m : MOST_VECTORS;
       v16f result[MOST_VECTORS];
@@ -186,13 +261,43 @@ static void product_part(void *argument, int part, int thread) {
           product_f32((const float *)block, columns, count,
                       p->x + (int64_t)m * columns, result);
       }
-      for (int i = 0; i < count; i++) {
-        float *out = p->out + (m + i) * p->out_stride + ROWS * b;
-        v16f sum = result[i] + bias;
-        store_f32(out, p->add ? load_f32(out) + sum : sum);
-      }
+      for (int i = 0; i < count; i++) put_result(p, b, m + i, result[i]);
     }
   }
+}
+
+static void wide_blocks(const Product *p, int first, uint8_t *unpacked) {
+  const Matrix *a = p->matrix;
+  int columns = a->columns, num_groups = columns / COLUMNS;
+  const uint8_t *block = a->blocks + first * a->block_bytes;
+  const uint8_t *blocks[2] = {block, block + a->block_bytes};
+  int rounds = (p->num_vectors + MOST_WIDE - 1) / MOST_WIDE;
+  for (int round = -1, m = 0, count = 0; round < rounds; round++, m += count) {
+    v16f result[MOST_WIDE][2];
+    /* The first round unpacks; the others share the vectors evenly. */
+    count = round < 0 ? 0 : (p->num_vectors - m) / (rounds - round);
+    const int8_t *bytes = p->rounded.bytes + (int64_t)m * columns;
+    const float *scales = p->rounded.scales + (int64_t)m * num_groups;
+    const int32_t *sums = p->rounded.sums + (int64_t)m * num_groups;
+    switch (a->format) {
+      case Q4: wide_q4(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
+      case Q5: wide_q5(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
+      default: wide_q8(blocks, columns, count, bytes, scales, sums, unpacked, result);
+    }
+    for (int i = 0; i < count; i++)
+      for (int b = 0; b < 2; b++) put_result(p, first + b, m + i, result[i][b]);
+  }
+}
+
+static void product_part(void *argument, int part, int thread) {
+  const Product *p = argument;
+  int num_blocks = p->matrix->rows / ROWS;
+  int first = part * p->blocks_per_part, last = first + p->blocks_per_part;
+  if (last > num_blocks) last = num_blocks;
+  if (p->num_vectors >= FEWEST_WIDE && p->matrix->format != F32)
+    for (; first + 2 <= last; first += 2)
+      wide_blocks(p, first, p->unpacked + thread * p->unpacked_bytes);
+  narrow_blocks(p, first, last);
 }
 
 typedef struct {
@@ -211,15 +316,25 @@ static void rounding_part(void *argument, int part, int thread) {
                r->rounded.sums + (int64_t)part * num_groups);
 }
 
-/* out[v] = matrix x[v] + bias, or added to what out holds. ``rounded`` is room. */
-static void multiply(const Matrix *matrix, const float *x, Rounded rounded,
+/* Room that products need: rounded vectors, and unpacked blocks for each thread. */
+typedef struct {
+  Rounded rounded;
+  uint8_t *unpacked;
+  int64_t unpacked_bytes; /* for one thread */
+} Workspace;
+
+/* out[v] = matrix x[v] + bias, or added to what out holds. */
+static void multiply(const Matrix *matrix, const float *x, const Workspace *workspace,
                      int num_vectors, float *out, int64_t out_stride, int add) {
-  Product product = {matrix, x, rounded, out, out_stride, num_vectors, 0, add};
+  Rounded rounded = workspace->rounded;
+  Product product = {matrix, x, rounded, workspace->unpacked, workspace->unpacked_bytes,
+                     out, out_stride, num_vectors, 0, add};
   Rounding rounding = {x, matrix->columns, rounded};
   int num_blocks = matrix->rows / ROWS;
   /* Small parts share a busy machine fairly; large ones keep reading in a row. */
   int wanted = pool.num_threads * 8;
   product.blocks_per_part = (num_blocks + wanted - 1) / wanted;
+  if (num_vectors >= FEWEST_WIDE) product.blocks_per_part += product.blocks_per_part % 2;
   if (matrix->format != F32) {
     if (num_vectors < 2 * pool.num_threads)
       for (int v = 0; v < num_vectors; v++) rounding_part(&rounding, v, 0);

@@ -28,7 +28,12 @@ typedef uint16_t v16h __attribute__((vector_size(32)));
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE v16f splat(float x) { return (v16f){0} + x; }
+INLINE v16f splat(float x) {
+  return (v16f){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+INLINE v16i splat_int(int32_t x) {
+  return (v16i){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
 
 INLINE v16f load_f32(const void *p) { v16f v; memcpy(&v, p, sizeof v); return v; }
 INLINE void store_f32(void *p, v16f v) { memcpy(p, &v, sizeof v); }
@@ -65,6 +70,13 @@ INLINE float sum16(v16f v) {
   return lanes[0];
 }
 
+INLINE int32_t sum_int16(v16i v) {
+  int32_t lanes[16], sum = 0;
+  memcpy(lanes, &v, sizeof lanes);
+  for (int i = 0; i < 16; i++) sum += lanes[i];
+  return sum;
+}
+
 INLINE float largest16(v16f v) {
   float lanes[16], best;
   memcpy(lanes, &v, sizeof lanes);
@@ -75,11 +87,23 @@ INLINE float largest16(v16f v) {
 
 INLINE v16f to_float(v16i v) { return __builtin_convertvector(v, v16f); }
 
+/* To the nearest integer, even ones at a tie; |x| below 2^22. */
+INLINE v16i to_nearest(v16f x) {
+  return (v16i)(x + splat(12582912.0f)) - splat_int(0x4b400000);
+}
+
+INLINE v16f absolute16(v16f x) { return (v16f)((v16i)x & splat_int(0x7fffffff)); }
+
 /* Sixteen numbers in bfloat16: the upper halves of floats. */
 INLINE v16f load_bf16(const void *p) {
+#if defined(__AVX512F__)
+  __m256i half = _mm256_loadu_si256((const __m256i *)p);
+  return (v16f)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#else
   v16h h;
   memcpy(&h, p, sizeof h);
   return (v16f)(__builtin_convertvector(h, v16u) << 16);
+#endif
 }
 
 /* One float to bfloat16, to nearest even. */
@@ -90,9 +114,13 @@ INLINE uint16_t to_bf16(float x) {
 }
 
 INLINE v16f load_s8(const void *p) {
+#if defined(__AVX512F__)
+  return (v16f)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#else
   v16s8 v;
   memcpy(&v, p, sizeof v);
   return to_float(__builtin_convertvector(v, v16i));
+#endif
 }
 
 /* Sixteen numbers in half precision. */
