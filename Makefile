@@ -71,6 +71,11 @@ fix: $(STAMP) ## format, and repair what the linter can
 eval: $(STAMP) ## measure completions on every 12th HumanEval infilling task
 	$(BIN)/lsp-stablecode eval infilling --every 12
 
+.PHONY: bench
+bench: $(STAMP) ## measure speed; for llama.cpp beside it: pip install -e ".[peers]"
+	$(BIN)/lsp-stablecode bench engine
+	$(BIN)/lsp-stablecode bench keys
+
 .PHONY: picture
 picture: $(STAMP) ## draw the README's picture again, from the demo
 	$(BIN)/lsp-stablecode demo --picture docs/demo.svg

@@ -73,7 +73,7 @@ class PeerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed by `close`
         self._started_s = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "model.peers_worker"],
+            _worker_command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -215,6 +215,10 @@ class PeerProcess:
         lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         last = f": {lines[-1]}" if lines else ""
         return f"{self._options.kind} ended with exit code {code}{last}."
+
+
+def _worker_command() -> list[str]:
+    return [sys.executable, "-m", "model.peers_worker"]
 
 
 def gguf_of(name: str) -> Path:

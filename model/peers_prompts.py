@@ -93,11 +93,12 @@ def breaks_indent(text: str, least_indent: int) -> bool:
     """
     if least_indent <= 0:
         return False
-    lines = text.split("\n")
-    # An empty line shows as one only when the next begins.
-    for line in lines[1:]:
-        blanks = len(line) - len(line.lstrip(" \t"))
-        if blanks < least_indent and (len(line) > blanks or line is not lines[-1]):
+    further = text.split("\n")[1:]
+    for number, line in enumerate(further, 1):
+        num_blanks = len(line) - len(line.lstrip(" \t"))
+        # Blanks alone say nothing of a line until what follows them has come.
+        is_known = len(line) > num_blanks or number < len(further)
+        if is_known and num_blanks < least_indent:
             return True
     return False
 

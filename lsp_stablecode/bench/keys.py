@@ -204,13 +204,18 @@ def key_figures(columns: dict[str, list[Key | None]]) -> list[Figure]:
     """Return the figures of all keys: times, and tokens per computed key."""
 
     def figure(
-        key: str, title: str, unit: str, read: Callable[[Key], float | None]
+        key: str,
+        title: str,
+        unit: str,
+        read: Callable[[Key], float | None],
+        *,
+        is_compared: bool = True,
     ) -> Figure:
         samples = {
             name: Samples(tuple(read(one) if one else None for one in column))
             for name, column in columns.items()
         }
-        return Figure(key, title, unit, samples)
+        return Figure(key, title, unit, samples, is_compared=is_compared)
 
     def computed(
         read: Callable[[Key], float | None],
@@ -218,7 +223,8 @@ def key_figures(columns: dict[str, list[Key | None]]) -> list[Figure]:
         return lambda key: read(key) if key.kind == "computed" else None
 
     return [
-        figure("key", "key to suggestion", "ms", lambda key: key.ms),
+        # A peer's answer from memory goes through no server and no pipe.
+        figure("key", "key to suggestion", "ms", lambda key: key.ms, is_compared=False),
         figure(
             "key-computed",
             "key to suggestion, computed only",
@@ -238,18 +244,21 @@ def key_figures(columns: dict[str, list[Key | None]]) -> list[Figure]:
             "prompt tokens computed a key",
             "tokens",
             computed(lambda key: key.computed_tokens),
+            is_compared=False,
         ),
         figure(
             "tokens-reused",
             "prompt tokens reused a key",
             "tokens",
             computed(lambda key: key.reused_tokens),
+            is_compared=False,
         ),
         figure(
             "tokens-generated",
             "tokens generated a key",
             "tokens",
             computed(lambda key: key.generated_tokens),
+            is_compared=False,
         ),
     ]
 

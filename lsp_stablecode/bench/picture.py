@@ -102,6 +102,8 @@ def _group(figure: Figure, colours: dict[str, str], top: int) -> tuple[list[str]
 
 
 def _goal(figure: Figure) -> str:
+    if not figure.is_compared:
+        return figure.unit
     return f"{figure.unit}, {'more' if figure.higher_is_better else 'less'} is better"
 
 
@@ -112,7 +114,7 @@ def _value(figure: Figure, name: str) -> str:
     faster = figure.speedup_over(name)
     if name == OURS and of_limit is not None:
         text += f" ({share(of_limit)} of the limit)"
-    if faster is not None and figure.unit != "tokens":
+    if faster is not None:
         text += f" (ours {faster.of_medians:.2f}x)"
     return text
 

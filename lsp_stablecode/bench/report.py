@@ -18,7 +18,8 @@ class Figure:
     """One thing measured of several contenders, in one unit.
 
     ``limits`` are what each could reach at best on this machine, in the same unit and
-    for its own weights; ``limit_name`` says of what.
+    for its own weights; ``limit_name`` says of what. Counts, and times of different
+    things, are not compared.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Figure:
     higher_is_better: bool = False
     limits: dict[str, float] = field(default_factory=dict)
     limit_name: str = ""
+    is_compared: bool = True
 
     def share_of_limit(self, name: str) -> float | None:
         """Return how much of its limit a contender reaches, 1 being all of it."""
@@ -41,7 +43,7 @@ class Figure:
     def speedup_over(self, name: str) -> Speedup | None:
         """Return how many times as fast we are as another contender."""
         ours, theirs = self.samples.get(OURS), self.samples.get(name)
-        if name == OURS or not ours or not theirs:
+        if name == OURS or not self.is_compared or not ours or not theirs:
             return None
         return speedup(ours, theirs, higher_is_better=self.higher_is_better)
 

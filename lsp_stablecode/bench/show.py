@@ -83,7 +83,7 @@ def figures_table(figures: Sequence[Figure]) -> RenderableType:
         for name in others:
             theirs = figure.samples.get(name)
             cells.append(number(theirs.median) if theirs else "")
-            cells.append(times(figure.speedup_over(name)) if _is_speed(figure) else "")
+            cells.append(times(figure.speedup_over(name)))
         table.add_row(*cells)
     return table
 
@@ -152,11 +152,6 @@ def spread(samples: Samples | None) -> list[str]:
         f"{number(samples.at(0.1))}-{number(samples.at(0.9))}",
         number(samples.at(0.95)),
     ]
-
-
-def _is_speed(figure: Figure) -> bool:
-    """Return whether being better at it is being faster; counts are just counts."""
-    return figure.unit != "tokens"
 
 
 def _join(values: Sequence[float]) -> str:

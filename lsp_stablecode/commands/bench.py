@@ -130,14 +130,15 @@ def bench_engine(
         script = make_script(
             standard_paths()[0], prompts.count, _START_PROMPT_TOKENS, 1
         )
-        with _advancing("starts", plan.repetitions) as advance:
+        repetitions = 1 if options.quick else plan.repetitions
+        with _advancing("starts", repetitions) as advance:
             measure_starts(
                 settings,
                 wanted,
                 script,
                 prompts,
                 report,
-                repetitions=plan.repetitions,
+                repetitions=repetitions,
                 cold=options.cold,
                 advance=advance,
             )
