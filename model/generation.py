@@ -87,6 +87,7 @@ class Generation:
             # What other documents left behind is worth less than this request.
             if not self._sessions.make_room():
                 raise
+            self._meter.add(reused_tokens=-self._meter.statistics.reused_tokens)
             return self._compute_prompt()
 
     def _compute_prompt(self) -> tuple[Logits, list[int]]:

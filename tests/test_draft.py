@@ -209,9 +209,13 @@ def test_drafting_costs_little_beside_a_pass() -> None:
         drafter.observe([choose.randrange(300)])
         times.append(time.perf_counter() - started)
     assert sorted(times)[25] < 0.0003
-    started = time.perf_counter()
-    drafter.begin([text[:1000], [*text[1000:], 7]])
-    assert time.perf_counter() - started < 0.003
+    keys = []
+    for count in range(1, 6):
+        started = time.perf_counter()
+        drafter.begin([text[:1000], [*text[1000:], *range(count)]])
+        keys.append(time.perf_counter() - started)
+    # The quickest: other programs have their share of the processor.
+    assert min(keys) < 0.001
 
 
 # --- the engine --------------------------------------------------------------------

@@ -119,7 +119,9 @@ def test_other_documents_make_room(tokenizer: CodeTokenizer) -> None:
     )
     for _ in range(2):
         for text, candidates in zip((_FIRST, _SECOND), expected, strict=True):
-            assert small.fill(request(text)).candidates[0].text == candidates[0].text
+            result = small.fill(request(text))
+            assert result.candidates[0].text == candidates[0].text
+            assert result.statistics.reused_tokens == 0
             assert_ledgers_agree(small)
     with pytest.raises(OutOfMemoryError):
         small.fill(request(_FIRST * 3))
