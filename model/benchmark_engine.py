@@ -129,7 +129,7 @@ def contender_of(engine: Engine) -> EngineContender:
 
     Raises ``BenchmarkError`` for an engine that computes nothing.
     """
-    from model.loader import cache_numbers_per_token
+    from model.transformers_backend import cache_numbers_per_token
     from model.weights import prepare
 
     backend_of(engine)

@@ -22,6 +22,7 @@ from pathlib import Path
 from model.conversions import cache_directory
 from model.errors import KernelsUnavailableError
 
+_FOLDER = Path(__file__).parent / "kernels"
 _SOURCES = ("decoder.c", "attention.h", "matrix.h", "pool.h", "simd.h")
 _FLAGS = (
     "-O3",
@@ -46,23 +47,35 @@ def load_kernels() -> ctypes.CDLL:
 
     Raises ``KernelsUnavailableError`` that says what is missing.
     """
-    folder = Path(__file__).parent / "kernels"
-    sources = [(folder / name).read_bytes() for name in _SOURCES]
-    command = [*_find_compiler(), *_FLAGS, _native_flag()]
-    key = hashlib.sha256()
-    for part in (*sources, " ".join(command).encode(), _processor().encode()):
-        key.update(part)
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    library = cache_directory() / "kernels" / f"decoder-{key.hexdigest()[:16]}{suffix}"
+    library = cache_directory() / "kernels" / f"decoder-{kernels_key()}{suffix}"
     try:
         if not library.is_file():
-            _compile(command, folder / _SOURCES[0], library)
+            _compile(_command(), _FOLDER / _SOURCES[0], library)
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise KernelsUnavailableError(
             f"The processor's kernels cannot be loaded from {library} ({error}).",
             hint="Delete that file, or set LSP_STABLECODE_CACHE to another directory.",
         ) from error
+
+
+@functools.cache
+def kernels_key() -> str:
+    """Return a name for these sources, compiled like this, on this processor.
+
+    Raises ``KernelsUnavailableError`` where there is no compiler.
+    """
+    key = hashlib.sha256()
+    for name in _SOURCES:
+        key.update((_FOLDER / name).read_bytes())
+    key.update(" ".join(_command()).encode())
+    key.update(_processor().encode())
+    return key.hexdigest()[:16]
+
+
+def _command() -> list[str]:
+    return [*_find_compiler(), *_FLAGS, _native_flag()]
 
 
 def _find_compiler() -> list[str]:

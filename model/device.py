@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import os
+import platform
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
-from model.errors import DeviceUnavailableError, OutOfMemoryError
+from model.errors import (
+    ContextTooLargeError,
+    DeviceUnavailableError,
+    OutOfMemoryError,
+    WeightsCorruptError,
+)
 
 GIB = 1024**3
+LEAST_CONTEXT_TOKENS = 1024
+# Activations, the logits, and what the device's own libraries take.
+HEADROOM_BYTES = GIB // 2
+# At some 1,000 tokens/s on two cores: two seconds for a place never seen before.
+_DEFAULT_CPU_CONTEXT_TOKENS = 2048
+_DEFAULT_GPU_CONTEXT_TOKENS = 8192
+_MIN_MODEL_CONTEXT_TOKENS = 64
+# More rarely help: memory is read no faster, and the editor wants some too.
+_MOST_DEFAULT_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +47,47 @@ def flash_attention_available() -> bool:
         return False
 
 
+def gpu_possible() -> bool:
+    """Return whether torch might find a GPU, without importing it (a second or two)."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        version = (Path(spec.origin).parent / "version.py").read_text("utf-8")
+    except OSError:
+        return True
+    if re.search(r"^(cuda|hip)\b[^=\n]*= *['\"]", version, re.MULTILINE) is None:
+        return False  # a build for processors alone
+    driver = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(driver)
+    except OSError:
+        return re.search(r"^hip\b[^=\n]*= *['\"]", version, re.MULTILINE) is not None
+    return True
+
+
+def choose_threads(wanted: int | None) -> int:
+    """Return how many threads compute: by default one per core that we may use."""
+    if wanted is not None:
+        return wanted
+    import psutil
+
+    usable = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+    cores = psutil.cpu_count(logical=False) or usable
+    return max(1, min(usable, cores, _MOST_DEFAULT_THREADS))
+
+
 def choose_device(device: str) -> str:
     """Resolve ``auto``, and check a device that was asked for.
 
     Raises ``DeviceUnavailableError``.
     """
+    if device == "cpu" or (device == "auto" and not gpu_possible()):
+        return "cpu"
     import torch
 
     if device == "auto":
@@ -100,6 +156,42 @@ def free_bytes(device: str) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def fit_context(
+    wanted: int | None,
+    model_limit: int,
+    device: str,
+    *,
+    weight_bytes: int,
+    bytes_per_token: int,
+) -> int:
+    """Return the context to use; by default what is quick and fits the memory.
+
+    Raises ``ContextTooLargeError`` when more is wanted than the model was made for,
+    ``OutOfMemoryError`` when weights and context do not fit the device.
+    """
+    if model_limit < _MIN_MODEL_CONTEXT_TOKENS:
+        raise WeightsCorruptError(
+            f"The model's configuration allows {model_limit} tokens of context.",
+            hint="Fetch the model again.",
+        )
+    free = free_bytes(device)
+    if wanted is None:
+        is_cpu = device == "cpu"
+        default = _DEFAULT_CPU_CONTEXT_TOKENS if is_cpu else _DEFAULT_GPU_CONTEXT_TOKENS
+        room = free - weight_bytes - HEADROOM_BYTES
+        fitting = room // bytes_per_token if bytes_per_token else default
+        wanted = max(min(default, fitting), LEAST_CONTEXT_TOKENS)
+        wanted = min(wanted, model_limit)
+    elif wanted > model_limit:
+        raise ContextTooLargeError(
+            f"{wanted} context tokens were asked for, and the model was made for "
+            f"{model_limit}.",
+            hint=f"Set contextTokens to {model_limit} or less.",
+        )
+    check_room(device, free, weight_bytes, wanted * bytes_per_token)
+    return wanted
 
 
 def check_room(device: str, free: int, weight_bytes: int, cache_bytes: int) -> None:

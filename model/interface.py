@@ -22,6 +22,7 @@ class EngineOptions:
     device: str = "auto"
     dtype: str = "auto"
     context_tokens: int | None = None
+    threads: int | None = None
     allow_download: bool = False
 
 

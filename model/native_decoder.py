@@ -45,6 +45,9 @@ class Branching:
     num_shared: int = 0
 
 
+LINEAR = Branching()
+
+
 class NativeCache:
     """Keys and values of one session, in untouched memory until they are used."""
 
@@ -63,6 +66,7 @@ class NativeCache:
                 hint="Lower contextTokens, or choose a smaller model.",
             ) from error
         self.capacity = slots
+        self._config, self._kind = config, kind
         self.structure = CCache(
             _address(self._keys),
             _address(self._values),
@@ -71,6 +75,25 @@ class NativeCache:
             slots,
             CACHE_CODES[kind],
         )
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory it takes once it is full."""
+        return sum(one.nbytes for one in (self._keys, self._values, *self._scales))
+
+    def larger(self) -> NativeCache:
+        """Return a copy with twice the room."""
+        copy = NativeCache(self._config, 2 * self.capacity, self._kind)
+        heads = self._config.num_layers * self._config.num_kv_heads
+        for old, new in zip(
+            (self._keys, self._values, *self._scales),
+            (copy._keys, copy._values, *copy._scales),
+            strict=True,
+        ):
+            if old.nbytes:
+                per_head = old.nbytes // heads
+                new.reshape(heads, -1)[:, :per_head] = old.reshape(heads, per_head)
+        return copy
 
 
 class NativeDecoder:
@@ -95,7 +118,7 @@ class NativeDecoder:
         self.vocab_size = config.vocab_size
         self.padded_vocab_size = -(-config.vocab_size // ROWS) * ROWS
         self._kept: list[Any] = [weights]
-        self._weights = weights
+        self.weights = weights
         self._layers = (CLayer * config.num_layers)(
             *(self._layer(number, config) for number in range(config.num_layers))
         )
@@ -136,7 +159,7 @@ class NativeDecoder:
         cache: NativeCache,
         first_slot: int,
         num_logits: int,
-        branching: Branching = Branching(),
+        branching: Branching = LINEAR,
     ) -> npt.NDArray[np.float32]:
         """Append ids at a slot; return ``[num_logits, padded vocabulary]``."""
         ids = np.asarray(token_ids, np.int32)
@@ -194,7 +217,7 @@ class NativeDecoder:
         return CNorm(self._pointer(f"{name}.weight"), self._pointer(f"{name}.bias"))
 
     def _matrix(self, name: str) -> CMatrix:
-        matrix = self._weights.matrices[name]
+        matrix = self.weights.matrices[name]
         return CMatrix(
             self._pointer(name),
             self._pointer(f"{name}.bias"),
@@ -205,7 +228,7 @@ class NativeDecoder:
         )
 
     def _pointer(self, name: str) -> int | None:
-        array = self._weights.array(name)
+        array = self.weights.array(name)
         return None if array is None else self._keep(array)
 
     def _keep(self, array: npt.NDArray[Any]) -> int:

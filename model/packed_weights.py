@@ -42,7 +42,9 @@ _ROWS_AT_ONCE = 4096
 _MOST_DIMENSIONS = 256
 
 Precision = Literal["held", "int8", "int4", "float32"]
-"""``held`` keeps what a GGUF file holds, and rounds the rest to eight bits."""
+"""``held`` keeps what a GGUF file holds, and rounds the rest to eight bits.
+
+Only the head, where the file has eight bits for it, gets five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,10 @@ def _plan(
         return PackedMatrix(chosen[precision], num_rows, num_columns)
     sample = join_rows([source.rows(one, 0, ROWS) for one in projection.weights])
     held = sample.format if isinstance(sample, Integers) else "q8"
+    if name == "head" and held == "q8":
+        # A third of a small model's bytes, read in every pass: five bits cost less
+        # quality there than anywhere else (docs/performance.md).
+        held = "q5"
     return PackedMatrix(held, num_rows, num_columns)
 
 
@@ -202,7 +208,7 @@ def _packed(rows: Floats | Integers, format: Format) -> Bytes:
 
 def _reordered(rows: Floats | Integers, order: Any) -> Floats | Integers:
     if not isinstance(rows, Integers):
-        return rows[order]
+        return np.ascontiguousarray(rows[order])
     minima = None if rows.minima is None else rows.minima[order]
     return Integers(rows.format, rows.numbers[order], rows.scales[order], minima)
 
@@ -245,6 +251,19 @@ class PackedWeights:
         self.matrices = record.matrices
         self.precision = record.precision
         self._file = MappedFile(directory / WEIGHTS_NAME)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that a pass reads: all matrices."""
+        return sum(one.num_bytes for one in self.matrices.values())
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats in use, the one with most bytes first."""
+        totals: dict[Format, int] = {}
+        for one in self.matrices.values():
+            totals[one.format] = totals.get(one.format, 0) + one.num_bytes
+        return tuple(sorted(totals, key=totals.__getitem__, reverse=True))
 
     def array(self, name: str) -> Any:
         """Return a tensor as it lies in the file, or None if it is not there."""

@@ -31,6 +31,8 @@ ROWS, COLUMNS = 16, 32
 _OFFSETS = {"q4": 0, "q5": 16, "q8": 128}
 _TILE_BYTES = {"q4": 256 + 64, "q5": 320 + 32, "q8": 512 + 32, "f32": 2048}
 _ALIGNMENT = 64
+# numpy's bytes stay bytes with bytes only.
+_NIBBLE, _FOUR, _SIGN = np.uint8(15), np.uint8(4), np.uint8(0x80)
 # Shrinking the range a little often lowers the squared error: the few numbers at its
 # ends are cut, all others are rounded less.
 _SHRINKS = (1.0, 0.95, 0.9, 0.85, 0.8)
@@ -136,10 +138,10 @@ def pack(integers: Integers) -> Bytes:
     if format == "q8":
         parts.append(tiles.reshape(blocks, -1))
     else:
-        pairs = (tiles[:, :, 0::2] & 15) | (tiles[:, :, 1::2] & 15) << 4
-        tile = pairs.reshape(blocks, groups, 256)
+        low, high = tiles[:, :, 0::2] & _NIBBLE, tiles[:, :, 1::2] & _NIBBLE
+        tile: Bytes = (low | high << _FOUR).reshape(blocks, groups, 256)
         if format == "q5":
-            bits = (tiles >> 4).reshape(blocks, groups, 512)
+            bits = (tiles >> _FOUR).reshape(blocks, groups, 512)
             masks = np.packbits(bits, axis=2, bitorder="little")
             tile = np.concatenate([tile, masks], axis=2)
         parts.append(tile.reshape(blocks, -1))
@@ -166,11 +168,11 @@ def unpack(blocks: Bytes, format: Format, num_rows: int, num_columns: int) -> In
         tiles = tile.reshape(count, groups, 8, ROWS, 4)
     else:
         pairs = tile[:, :, :256].reshape(count, groups, 4, 1, ROWS, 4)
-        tiles = np.concatenate([pairs & 15, pairs >> 4], axis=3)
+        tiles = np.concatenate([pairs & _NIBBLE, pairs >> _FOUR], axis=3)
         tiles = tiles.reshape(count, groups, 8, ROWS, 4)
         if format == "q5":
             bits = np.unpackbits(tile[:, :, 256:], axis=2, bitorder="little")
-            tiles = tiles | bits.reshape(tiles.shape) << 4
+            tiles = tiles | bits.reshape(tiles.shape) << _FOUR
     numbers = tiles.transpose(0, 3, 1, 2, 4).reshape(count * ROWS, num_columns)
     start = groups * tile_bytes
     raw = np.ascontiguousarray(blocks[:, start : start + groups * scale_bytes])
@@ -215,13 +217,13 @@ def move_blocks(raw: Bytes, kind: GGMLQuantizationType) -> Integers:
     blocks = raw.reshape(rows, -1, sizes[name])
     scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0]
     if name == "Q8_0":
-        numbers = blocks[..., 2:] ^ 0x80
+        numbers = blocks[..., 2:] ^ _SIGN
         return Integers("q8", numbers.reshape(rows, -1), scales)
     pairs = blocks[..., -16:]
-    numbers = np.concatenate([pairs & 15, pairs >> 4], axis=2)
+    numbers = np.concatenate([pairs & _NIBBLE, pairs >> _FOUR], axis=2)
     if name == "Q5_0":
         fifth = np.unpackbits(blocks[..., 2:6], axis=2, bitorder="little")
-        return Integers("q5", (numbers | fifth << 4).reshape(rows, -1), scales)
+        return Integers("q5", (numbers | fifth << _FOUR).reshape(rows, -1), scales)
     if name == "Q4_1":
         minima = np.ascontiguousarray(blocks[..., 2:4]).view(np.float16)[..., 0]
     else:
@@ -240,7 +242,7 @@ def _move_q4_k(raw: Bytes) -> Integers:
     scales = np.concatenate([first & 63, third & 15 | (first >> 6) << 4], axis=2)
     minima = np.concatenate([second & 63, third >> 4 | (second >> 6) << 4], axis=2)
     pairs = blocks[..., 16:].reshape(rows, -1, 4, 1, COLUMNS)
-    numbers = np.concatenate([pairs & 15, pairs >> 4], axis=3)
+    numbers = np.concatenate([pairs & _NIBBLE, pairs >> _FOUR], axis=3)
     return Integers(
         "q4",
         numbers.reshape(rows, -1),

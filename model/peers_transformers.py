@@ -11,8 +11,8 @@ from transformers.utils import logging as transformers_logging
 
 from model.benchmark import Completed, ModelCosts, PeerOptions
 from model.benchmark_engine import costs_of_directory
-from model.loader import cache_numbers_per_token
 from model.tokenizer import CodeTokenizer
+from model.transformers_backend import cache_numbers_per_token
 
 _ELEMENT_BYTES = 2
 

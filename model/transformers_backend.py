@@ -267,3 +267,21 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def cache_numbers_per_token(directory: Path) -> int:
+    """Return how many numbers the keys and values of a token are, all layers.
+
+    0 for a family that keeps something else: then nothing is known beforehand.
+    Raises ``WeightsCorruptError``.
+    """
+    config = read_config(directory)
+    layers: Any = getattr(config, "num_hidden_layers", None)
+    num_heads: Any = getattr(config, "num_attention_heads", None)
+    hidden: Any = getattr(config, "hidden_size", None)
+    if not all(isinstance(one, int) and one > 0 for one in (layers, num_heads, hidden)):
+        return 0
+    head_dim = getattr(config, "head_dim", None) or hidden // num_heads
+    default = 1 if getattr(config, "multi_query", False) else num_heads
+    num_kv_heads = getattr(config, "num_key_value_heads", None) or default
+    return int(2 * layers * num_kv_heads * head_dim)

@@ -6,7 +6,7 @@ Safetensors and GGUF only: a pickle is never opened and no repository's code is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model import starter
@@ -64,7 +64,7 @@ class PreparedModel:
 
     ``directory`` holds config.json, safetensors and tokenizer.json. ``stop_tokens``
     are spellings, ``source`` says in words where the weights came from, ``notes`` what
-    was assumed on the way.
+    was assumed on the way, ``gguf`` is the file that was converted, if it was one.
     """
 
     directory: Path
@@ -75,6 +75,19 @@ class PreparedModel:
     default_fim_order: DefaultFimOrder
     source: str
     notes: tuple[str, ...] = ()
+    gguf: Path | None = None
+
+    @property
+    def is_starter(self) -> bool:
+        """Whether this is the model that comes in packages."""
+        return self.entry is not None and self.entry.source == "starter"
+
+    @property
+    def has_gguf(self) -> bool:
+        """Whether the GGUF file that it was converted from is at hand."""
+        if self.is_starter:
+            return starter.starter_available()
+        return self.gguf is not None
 
 
 def prepare(
@@ -98,7 +111,9 @@ def prepare(
     else:
         directory = located.path
     check_model(directory)
-    return _describe(directory, located, _confirmed_entry(directory, located))
+    described = _describe(directory, located, _confirmed_entry(directory, located))
+    gguf = located.path if located.kind == "gguf" else None
+    return replace(described, gguf=gguf)
 
 
 def weights_present(name: str) -> bool:

@@ -1,0 +1,96 @@
+"""Where packed weights are kept: each model packed once per precision."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from model import starter
+from model.conversions import cache_directory
+from model.convert import build_once, read_conversion
+from model.decoder_config import DecoderConfig
+from model.interface import ProgressCallback
+from model.packed_weights import (
+    PackedWeights,
+    Precision,
+    read_record,
+    write_packed,
+)
+from model.safetensors_files import check_directory
+from model.weight_sources import GgufSource, SafetensorsSource, WeightSource
+from model.weights import PreparedModel
+
+# Per weight, the embedding's bfloat16 included; for the free space of the disk.
+_BYTES_PER_WEIGHT = {"held": 1.3, "int8": 1.3, "int4": 0.9, "float32": 4.3}
+
+
+def packed_weights(
+    prepared: PreparedModel,
+    config: DecoderConfig,
+    precision: Precision,
+    num_weights: int,
+    progress: ProgressCallback | None = None,
+) -> PackedWeights:
+    """Return a model's packed weights, packing them the first time.
+
+    Raises ``UnsupportedArchitectureError``, ``WeightsCorruptError``, or ``ModelError``
+    when the cache cannot be written.
+    """
+    made_from = _identity(prepared)
+    directory = packed_directory(prepared, precision)
+
+    def is_current() -> bool:
+        record = read_record(directory)
+        return record is not None and record.made_from == made_from
+
+    def build(partial: Path) -> None:
+        with _source(prepared, precision, partial, progress) as source:
+            write_packed(source, config, partial, precision, made_from, progress)
+        (partial / "starter.gguf").unlink(missing_ok=True)
+
+    if not is_current():
+        num_bytes = int(num_weights * _BYTES_PER_WEIGHT[precision])
+        if prepared.is_starter:
+            num_bytes += starter.STARTER_BYTES
+        build_once(directory, num_bytes, is_current, build, progress)
+    return PackedWeights(directory)
+
+
+def packed_directory(prepared: PreparedModel, precision: Precision) -> Path:
+    """Return where a model's packed weights are kept."""
+    place = prepared.gguf or prepared.directory
+    stem = "starter" if prepared.is_starter else place.stem
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:60].strip(".-") or "model"
+    digest = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:12]
+    return cache_directory() / "packed" / f"{stem}-{digest}-{precision}"
+
+
+def _source(
+    prepared: PreparedModel,
+    precision: Precision,
+    partial: Path,
+    progress: ProgressCallback | None,
+) -> AbstractContextManager[WeightSource]:
+    """Open what is nearest to the original."""
+    if precision == "held" and prepared.is_starter:
+        gguf = partial / "starter.gguf"
+        starter.assemble(gguf, progress)
+        return GgufSource(gguf)
+    if precision == "held" and prepared.gguf is not None:
+        return GgufSource(prepared.gguf)
+    return nullcontext(SafetensorsSource(prepared.directory))
+
+
+def _identity(prepared: PreparedModel) -> str:
+    """Say which files the weights come from, so that a change is seen."""
+    conversion = read_conversion(prepared.directory)
+    if conversion is not None:
+        return conversion.source.sha256
+    stats = [(path.name, path.stat()) for path in check_directory(prepared.directory)]
+    listing = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in stats]
+    config = (prepared.directory / "config.json").read_bytes()
+    digest = hashlib.sha256(config + "\n".join(listing).encode())
+    return digest.hexdigest()
