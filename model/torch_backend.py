@@ -59,8 +59,10 @@ class TorchBackend:
         self._steps = steps
         self._context_tokens = context_tokens
         self._attention = attention
-        is_cpu = steps.decoder.device.type == "cpu"
-        default = _CPU_CHUNK_TOKENS if is_cpu else _GPU_CHUNK_TOKENS
+        self._device_type = steps.decoder.device.type
+        default = _GPU_CHUNK_TOKENS
+        if self._device_type == "cpu":
+            default = _CPU_CHUNK_TOKENS
         self._chunk_tokens = chunk_tokens or default
         num_slots = num_cache_slots(context_tokens)
         with naming_out_of_memory("The caches do not fit into the memory."):
@@ -180,11 +182,10 @@ class TorchBackend:
 
     def close(self) -> None:
         """Drop weights, caches and graphs, and give device memory back."""
-        is_cuda = self._steps.decoder.device.type == "cuda"
         self._captured = None
         self._sessions = []
-        del self._steps
-        if is_cuda:
+        vars(self).pop("_steps", None)
+        if self._device_type == "cuda":
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
@@ -238,32 +239,26 @@ def load_torch_backend(
     config = read_decoder_config(_read_json(directory / "config.json"))
     device = torch.device(placement.device)
     dtype = compute_dtype(placement)
-    notes: list[str] = []
-    with (
-        naming_out_of_memory(
-            f"The model does not fit into the memory of {placement.device}."
-        ),
-        TensorFiles(directory) as files,
-    ):
-        kind = _FORMATS.get(placement.dtype, "plain")
-        weights = WeightLoader(config, files, device, dtype, kind).load()
+    kind = _FORMATS.get(placement.dtype, "plain")
     kernel = flash_kernel(device, dtype, config.head_dim)
+    attention = AttentionFactory(
+        config.sliding_windows, config.num_heads // config.num_kv_heads, dtype, kernel
+    )
+    notes: list[str] = []
     if kernel is None and device.type == "cuda":
         notes.append("attention: torch SDPA, because flash-attn does not serve here")
-    backend = TorchBackend(
-        DecoderSteps(
-            Decoder(config, weights, num_cache_slots(context_tokens)),
-            AttentionFactory(
-                config.sliding_windows,
-                config.num_heads // config.num_kv_heads,
-                dtype,
-                kernel,
-            ),
-        ),
-        context_tokens,
-        num_sessions,
-        attention="sdpa" if kernel is None else "flash",
-    )
+    with naming_out_of_memory(
+        f"The model does not fit into the memory of {placement.device}."
+    ):
+        with TensorFiles(directory) as files:
+            weights = WeightLoader(config, files, device, dtype, kind).load()
+        decoder = Decoder(config, weights, num_cache_slots(context_tokens))
+        backend = TorchBackend(
+            DecoderSteps(decoder, attention),
+            context_tokens,
+            num_sessions,
+            attention="sdpa" if kernel is None else "flash",
+        )
     if device.type == "cuda":
         try:
             backend.capture(CudaGraphDevice(device))

@@ -22,6 +22,8 @@ WeightFormat = Literal["plain", "int8", "int4"]
 # Above so many tokens restoring weights is faster, measured on two Zen 4 cores
 # (equal at 32); a GPU's kernels are made for a tile of 16.
 _RESTORE_ABOVE_TOKENS = 32
+# Rows quantised at a time, so that their float32 copies stay small.
+_BLOCK_ROWS = 256
 
 
 class Linear(Protocol):
@@ -48,11 +50,16 @@ class Int8Linear:
     """Eight bits per weight and a scale per row."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        precise = weight.float()
-        scales = (precise.abs().amax(1) / 127).clamp(min=1e-8).to(weight.dtype)
-        codes = (precise / scales.float()[:, None]).round_().clamp_(-127, 127)
-        self._codes = codes.to(torch.int8)
-        self._scales = scales
+        most = weight.abs().amax(1).float()
+        self._scales = (most / 127).clamp(min=1e-8).to(weight.dtype)
+        self._codes = torch.empty_like(weight, dtype=torch.int8)
+        for codes, rows, scales in zip(
+            torch.split(self._codes, _BLOCK_ROWS),
+            torch.split(weight, _BLOCK_ROWS),
+            torch.split(self._scales.float()[:, None], _BLOCK_ROWS),
+            strict=True,
+        ):
+            codes.copy_((rows.float() / scales).round_().clamp_(-127, 127))
         self._bias = bias
         # On odd sizes torch's kernel reads beyond its tensors.
         fits = weight.shape[0] % 16 == 0 and weight.shape[1] % 32 == 0

@@ -12,15 +12,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_engine import _FULL_SIZE
 from tiny import DECODER_FAMILIES, make_model
 
+from model.attention_factory import AttentionFactory
+from model.decoder import Decoder
+from model.decoder_config import read_decoder_config
 from model.device import Placement
-from model.errors import ContextTooLargeError, WeightsCorruptError
+from model.errors import (
+    ContextTooLargeError,
+    OutOfMemoryError,
+    WeightsCorruptError,
+)
 from model.int4 import dequantize, pack, quantize
 from model.logits import NumpyLogits
-from model.torch_backend import TorchBackend, load_torch_backend
+from model.torch_backend import TorchBackend, load_torch_backend, num_cache_slots
 from model.torch_linear import Int4Linear, Int8Linear, make_linear
 from model.torch_logits import TensorLogits
+from model.torch_steps import DecoderSteps
+from model.torch_weights import WeightLoader
 
 _CONTEXT_TOKENS = 160
 _PROMPT = [int(one) for one in np.random.default_rng(0).integers(4, 600, 60)]
@@ -314,6 +324,23 @@ def test_more_than_the_context_is_refused(load: Load) -> None:
     assert backend.num_cached_tokens == _CONTEXT_TOKENS - 1
 
 
+def test_too_large_a_cache_is_out_of_memory(tmp_path: Path) -> None:
+    """What no machine has room for is an error that says what to change."""
+    make_model("qwen2").save_pretrained(tmp_path)
+    with pytest.raises(OutOfMemoryError, match="contextTokens"):
+        load_torch_backend(tmp_path, Placement("cpu", "float32"), 10**13, 1)
+
+
+def test_a_closed_backend_holds_nothing(tmp_path: Path) -> None:
+    """Closing twice is closing once."""
+    make_model("qwen2").save_pretrained(tmp_path)
+    placement = Placement("cpu", "float32")
+    backend, _ = load_torch_backend(tmp_path, placement, 100, 2)
+    backend.close()
+    backend.close()
+    assert backend.num_sessions == 0
+
+
 def test_what_passes_cost_was_measured(load: Load) -> None:
     """Loading leaves an empty cache and costs for few tokens, ascending."""
     backend = load("qwen2")
@@ -340,3 +367,61 @@ def test_shards_are_read(tmp_path: Path) -> None:
     backend, _ = load_torch_backend(tmp_path, placement, 100, 1)
     theirs = expected(model, _PROMPT)
     assert_same(rows(backend.forward(_PROMPT, 60)), theirs)
+
+
+class ModelTensors:
+    """A model's own tensors in place of files, so that it is held only once."""
+
+    def __init__(self, model: Any) -> None:
+        self._tensors = model.state_dict()
+
+    @property
+    def names(self) -> set[str]:
+        return set(self._tensors)
+
+    def read(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        tensor: torch.Tensor = self._tensors[name]
+        assert tensor.shape == shape
+        return tensor
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("family", sorted(_FULL_SIZE))
+def test_stablecode_at_full_size(family: str) -> None:
+    """At both StableCode shapes, in bf16, greedy tokens are those of transformers."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model = make_model(family, **_FULL_SIZE[family])
+    finally:
+        torch.set_default_dtype(default)
+    torch.set_num_threads(2)
+    config = read_decoder_config(model.config.to_dict())
+    device = torch.device("cpu")
+    files = ModelTensors(model)
+    weights = WeightLoader(config, files, device, torch.bfloat16, "plain").load()
+    steps = DecoderSteps(
+        Decoder(config, weights, num_cache_slots(_CONTEXT_TOKENS)),
+        AttentionFactory(config.sliding_windows, 1, torch.bfloat16),
+    )
+    backend = TorchBackend(steps, _CONTEXT_TOKENS, 1, attention="sdpa")
+    with torch.inference_mode():
+        output = model.generate(
+            torch.tensor([_PROMPT]),
+            max_new_tokens=12,
+            min_new_tokens=12,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+    text = output.sequences[0, len(_PROMPT) :].tolist()
+    logits = backend.forward(_PROMPT)
+    for token_id, theirs in zip(text, output.logits, strict=True):
+        row = theirs[0].float().numpy()
+        best = logits.greedy()[0][0]
+        error = relative_error(logits.row(0), row)
+        print(f"{family}: {best} {int(row.argmax())}, error {error:.4f}")
+        # Two of nearly equal score may change places by rounding, and only they.
+        assert row[best] >= row.max() - 0.05 * row.std()
+        assert error < 0.05
+        logits = backend.forward([token_id])
