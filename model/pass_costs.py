@@ -8,25 +8,34 @@ from statistics import median
 from model.backend import Backend
 
 _NUM_TOKENS = (1, 2, 4, 8, 16)
-_NUM_PASSES = 5
+_NUM_ROUNDS = 5
 # A model that is slow is measured less often: somebody waits for it to load.
-_MOST_SECONDS_EACH = 0.25
+_MOST_SECONDS = 1.0
 _DEPTH_TOKENS = 32
 
 
 def measure_pass_costs(backend: Backend) -> tuple[tuple[int, float], ...]:
-    """Return (tokens, ms) ascending, medians; the selected cache is emptied."""
+    """Return (tokens, ms) ascending, medians; the selected cache is emptied.
+
+    All numbers of tokens take turns, so that whatever else the machine does for a
+    while slows all of them.
+    """
     backend.truncate(0)
     backend.forward([0] * _DEPTH_TOKENS).greedy()
-    costs = []
     for num_tokens in _NUM_TOKENS:
         _time_pass(backend, num_tokens)  # chooses kernels, fills caches
-        times = [_time_pass(backend, num_tokens)]
-        while len(times) < _NUM_PASSES and sum(times) < _MOST_SECONDS_EACH:
-            times.append(_time_pass(backend, num_tokens))
-        costs.append((num_tokens, median(times) * 1000))
+    rounds: list[list[float]] = []
+    started = time.perf_counter()
+    while len(rounds) < _NUM_ROUNDS and (
+        not rounds or time.perf_counter() - started < _MOST_SECONDS
+    ):
+        rounds.append([_time_pass(backend, num_tokens) for num_tokens in _NUM_TOKENS])
     backend.truncate(0)
-    return tuple(costs)
+    times = zip(*rounds, strict=True)
+    return tuple(
+        (num_tokens, median(seconds) * 1000)
+        for num_tokens, seconds in zip(_NUM_TOKENS, times, strict=True)
+    )
 
 
 def _time_pass(backend: Backend, num_tokens: int) -> float:
