@@ -130,12 +130,21 @@ def verify_weights(name: str, progress: ProgressCallback | None = None) -> str:
     return verify(name, progress=progress)
 
 
-def measure_limits(device: str, *, quick: bool = False) -> MachineLimits:
+def measure_limits(
+    device: str, num_threads: int, *, quick: bool = False
+) -> MachineLimits:
     """Measure what this machine reaches at best. Imports torch."""
     _share_the_processor()
     from model.benchmark_limits import measure_limits as measure
 
-    return measure(device, quick=quick)
+    return measure(device, num_threads, quick=quick)
+
+
+def choose_threads(wanted: int | None) -> int:
+    """Return how many processor threads compute; ``None`` leaves it to us."""
+    from model.device import choose_threads as choose
+
+    return choose(wanted)
 
 
 def engine_contender(engine: Engine) -> Contender:
@@ -231,6 +240,7 @@ __all__ = [
     "WeightsCorruptError",
     "WeightsNotFoundError",
     "choose_model",
+    "choose_threads",
     "describe_environment",
     "engine_contender",
     "find_entry",

@@ -118,6 +118,11 @@ class Contender(Protocol):
         ...
 
     @property
+    def num_threads(self) -> int:
+        """How many processor threads compute."""
+        ...
+
+    @property
     def can_verify(self) -> bool:
         """Whether it computes a pass of several tokens on top of its cache."""
         ...

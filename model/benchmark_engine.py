@@ -16,7 +16,7 @@ from model.benchmark import (
     process_memory,
 )
 from model.engine import LocalEngine
-from model.interface import Engine
+from model.interface import Engine, EngineInfo
 
 OURS = "lsp-stablecode"
 
@@ -24,14 +24,16 @@ OURS = "lsp-stablecode"
 class EngineContender:
     """Our own backend, driven in token ids.
 
-    It works on the engine's selected session and leaves it empty; ``costs`` are the
-    backend's own, or what the weights' headers say.
+    It works on the engine's selected session and leaves it empty.
     """
 
-    def __init__(self, engine: Engine, costs: ModelCosts | None) -> None:
+    def __init__(
+        self, engine: Engine, costs: ModelCosts | None, num_threads: int
+    ) -> None:
         self._engine = engine
         self._backend = backend_of(engine)
-        self._costs: ModelCosts | None = getattr(self._backend, "costs", None) or costs
+        self._costs = costs
+        self._num_threads = num_threads
         self._held: list[int] = []
         self._clear()
 
@@ -50,6 +52,11 @@ class EngineContender:
     def costs(self) -> ModelCosts | None:
         """What a pass reads and a token computes."""
         return self._costs
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads compute."""
+        return self._num_threads
 
     @property
     def can_verify(self) -> bool:
@@ -129,16 +136,28 @@ def contender_of(engine: Engine) -> EngineContender:
 
     Raises ``BenchmarkError`` for an engine that computes nothing.
     """
+    backend = backend_of(engine)
+    costs: ModelCosts | None = getattr(backend, "costs", None)
+    if costs is None:
+        costs = _costs_by_headers(engine.info)
+    num_threads: int | None = getattr(backend, "num_threads", None)
+    if num_threads is None:
+        import torch
+
+        num_threads = torch.get_num_threads()
+    return EngineContender(engine, costs, num_threads)
+
+
+def _costs_by_headers(info: EngineInfo) -> ModelCosts:
+    """Return what a model costs whose backend does not say."""
     from model.transformers_backend import cache_numbers_per_token
     from model.weights import prepare
 
-    backend_of(engine)
-    info = engine.info
     directory = prepare(info.model).directory
-    cache_bytes = cache_numbers_per_token(directory) * _element_bytes(info.dtype)
-    return EngineContender(
-        engine, costs_of_directory(directory, info.dtype, cache_bytes)
-    )
+    cache_bytes = int(cache_numbers_per_token(directory) * _element_bytes("bfloat16"))
+    if info.dtype == "float32":
+        cache_bytes *= 2
+    return costs_of_directory(directory, info.dtype, cache_bytes)
 
 
 def set_drafting(engine: Engine, on: bool) -> None:
@@ -197,15 +216,17 @@ def costs_of_directory(
         num_layers = total - num_embedding - num_head
         num_read = total - num_embedding
     return ModelCosts(
-        weight_bytes_per_pass=num_read * _element_bytes(dtype),
+        weight_bytes_per_pass=int(num_read * _element_bytes(dtype)),
         cache_bytes_per_token=cache_bytes_per_token,
         operations_per_token=2 * num_layers,
-        compute_format=dtype,
+        # Weights in fewer bits are widened before a product of many tokens.
+        compute_format="bfloat16" if dtype in ("int8", "int4") else dtype,
     )
 
 
-def _element_bytes(dtype: str) -> int:
-    return 4 if dtype == "float32" else 2
+def _element_bytes(dtype: str) -> float:
+    """Return the bytes of a weight; int4 has two 16-bit numbers for each 32."""
+    return {"float32": 4, "int8": 1, "int4": 0.625}.get(dtype, 2)
 
 
 def _is_embedding(name: str) -> bool:

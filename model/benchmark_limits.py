@@ -18,11 +18,14 @@ _QUICK_MATRIX_SIZES = (256,)
 _NUM_REPETITIONS = 5
 
 
-def measure_limits(device: str, *, quick: bool = False) -> MachineLimits:
-    """Measure with torch's threads; some 10 s on two cores.
+def measure_limits(
+    device: str, num_threads: int, *, quick: bool = False
+) -> MachineLimits:
+    """Measure with as many threads; some 10 s on two cores.
 
     Each is the best of several ways, and each way's figure its median.
     """
+    torch.set_num_threads(num_threads)
     return MachineLimits(
         read_gb_per_s=measure_read_gb_per_s(
             device, _QUICK_READ_BYTES if quick else _READ_BYTES
@@ -30,7 +33,7 @@ def measure_limits(device: str, *, quick: bool = False) -> MachineLimits:
         matrix_gops=measure_matrix_gops(
             device, _QUICK_MATRIX_SIZES if quick else _MATRIX_SIZES
         ),
-        num_threads=torch.get_num_threads(),
+        num_threads=num_threads,
         device=device,
     )
 

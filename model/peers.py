@@ -108,6 +108,11 @@ class PeerProcess:
         return self._costs
 
     @property
+    def num_threads(self) -> int:
+        """As many as it was given."""
+        return self._options.num_threads
+
+    @property
     def can_verify(self) -> bool:
         """Only llama.cpp: ``generate`` of transformers has no such pass."""
         return self._options.kind == "llama.cpp"

@@ -145,6 +145,7 @@ class FakeContender:
 
     description = "made up"
     costs = None
+    num_threads = 1
     can_verify = False
 
     def __init__(self, name: str, turns: list[str], fails_at: int = 99) -> None:

@@ -54,6 +54,7 @@ from model import (
     PeerKind,
     Prompts,
     choose_model,
+    choose_threads,
     engine_contender,
     measure_limits,
     peer_prompts,
@@ -104,13 +105,15 @@ def bench_engine(
         plan = plan.fitted(info.context_tokens, report)
         ours = engine_contender(engine)
         with _advancing("limits of this machine", 1) as advance:
-            report.limits = measure_limits(info.device, quick=options.quick)
+            report.limits = measure_limits(
+                info.device, ours.num_threads, quick=options.quick
+            )
             advance()
         wanted = Wanted(
             kinds=peer_kinds(options),
             model=info.model,
             device=info.device,
-            num_threads=report.limits.num_threads,
+            num_threads=ours.num_threads,
             context_tokens=plan.context_tokens,
             batch_tokens=options.llama_batch_tokens,
         )
@@ -187,7 +190,7 @@ async def _type_all(
             kinds=peer_kinds(options),
             model=report.model["model"],
             device=report.model["device"],
-            num_threads=report.machine["cpu_threads"],
+            num_threads=choose_threads(settings.threads),
             # Both habits at their longest: a full batch and all that is generated.
             context_tokens=max(plan.batch_tokens, plan.prompt_tokens) + 512,
             batch_tokens=plan.batch_tokens,
