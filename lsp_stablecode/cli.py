@@ -216,6 +216,8 @@ def settings_from(options: argparse.Namespace) -> Settings:
             ("model", "model"),
             ("device", "device"),
             ("dtype", "dtype"),
+            ("cacheDtype", "cache_dtype"),
+            ("threads", "threads"),
             ("contextTokens", "context_tokens"),
             ("logLevel", "log_level"),
         )
@@ -254,7 +256,16 @@ def _common_options() -> argparse.ArgumentParser:
         "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps"
     )
     group.add_argument(
-        "--dtype", metavar="DTYPE", help="auto, bfloat16, float16 or float32"
+        "--dtype",
+        metavar="DTYPE",
+        help="auto, bfloat16, float16, float32, int8 or int4",
+    )
+    group.add_argument("--cache-dtype", metavar="DTYPE", help="auto, bfloat16 or int8")
+    group.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="processor threads (default: auto)",
     )
     group.add_argument(
         "--context-tokens",

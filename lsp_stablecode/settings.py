@@ -18,7 +18,8 @@ import pathspec
 
 from model import EngineOptions, FimOrder
 
-Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+Dtype = Literal["auto", "bfloat16", "float16", "float32", "int8", "int4"]
+CacheDtype = Literal["auto", "bfloat16", "int8"]
 When = Literal["auto", "always", "never"]
 LogLevel = Literal["error", "warning", "info", "debug"]
 Kind = Literal["text", "device", "choice", "integer", "number", "flag", "texts"]
@@ -109,7 +110,30 @@ class Settings:
             key="dtype",
             kind="choice",
             choices=get_args(Dtype),
-            description="The number format of the weights.",
+            description="The number format of the weights; `auto` takes what is "
+            "fast here and loses little.",
+        ),
+    )
+    cache_dtype: CacheDtype = field(
+        default="auto",
+        metadata=_metadata(
+            key="cacheDtype",
+            kind="choice",
+            choices=get_args(CacheDtype),
+            description="The number format of a processor's cache of keys and values; "
+            "`auto` takes `int8` only where it saves much memory.",
+        ),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=_metadata(
+            key="threads",
+            kind="integer",
+            minimum=1,
+            maximum=256,
+            automatic=True,
+            description="How many processor threads compute; `auto` takes one per "
+            "core, at most 8.",
         ),
     )
     context_tokens: int | None = field(
@@ -309,6 +333,8 @@ def model_options(settings: Settings) -> EngineOptions:
         device=settings.device,
         dtype=settings.dtype,
         context_tokens=settings.context_tokens,
+        threads=settings.threads,
+        cache_dtype=settings.cache_dtype,
         allow_download=settings.allow_download,
     )
 

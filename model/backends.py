@@ -108,7 +108,6 @@ def _load_native(
     load_kernels()
     precision, reason = choose_precision(prepared, options.dtype, num_weights)
     weights = packed_weights(prepared, config, precision, num_weights, report)
-    kind: CacheKind = "bfloat16"
     context_tokens = fit_context(
         options.context_tokens,
         prepared.context_tokens,
@@ -116,9 +115,10 @@ def _load_native(
         weight_bytes=weights.num_bytes,
         bytes_per_token=cache_bytes_per_token(config, "int8"),
     )
-    if (
-        context_tokens * cache_bytes_per_token(config, kind)
-        > weights.num_bytes * _LARGE_CACHE_PART
+    wide = context_tokens * cache_bytes_per_token(config, "bfloat16")
+    kind: CacheKind = "bfloat16"
+    if options.cache_dtype == "int8" or (
+        options.cache_dtype == "auto" and wide > weights.num_bytes * _LARGE_CACHE_PART
     ):
         kind = "int8"
     per_session = context_tokens * cache_bytes_per_token(config, kind)
@@ -171,11 +171,14 @@ def _load_in_torch(
     numbers = cache_numbers(prepared.directory, config)
     dtype = options.dtype
     if dtype == "auto" and config is not None and device.startswith("cuda"):
-        dtype = _gpu_dtype(device, options.context_tokens, num_weights, numbers)
+        dtype = gpu_dtype(device, options.context_tokens, num_weights, numbers)
     if config is None and dtype in ("int8", "int4"):
         notes.append(f"dtype: not {dtype}, which transformers cannot do here")
         logger.warning("%s", notes[-1])
         dtype = "auto"
+    if options.cache_dtype == "int8":
+        notes.append("cache: not int8, which only a processor's kernels have")
+        logger.warning("%s", notes[-1])
     placement = place(device, dtype)
     element_bytes = 2 if placement.dtype in ("int8", "int4") else 0
     element_bytes = element_bytes or int(DTYPE_BYTES[placement.dtype])
@@ -234,7 +237,7 @@ def cache_numbers(directory: Path, config: DecoderConfig | None) -> int:
     return cache_numbers_per_token(directory)
 
 
-def _gpu_dtype(
+def gpu_dtype(
     device: str, context_tokens: int | None, num_weights: int, numbers: int
 ) -> str:
     """Return the best format that leaves room for a usual context."""

@@ -23,6 +23,7 @@ class EngineOptions:
     dtype: str = "auto"
     context_tokens: int | None = None
     threads: int | None = None
+    cache_dtype: str = "auto"
     allow_download: bool = False
 
 

@@ -78,27 +78,30 @@ class Int8Linear:
 
 
 class Int4Linear:
-    """Four bits per weight, twice: as the kernel wants them, and to be restored."""
+    """Four bits per weight, as the kernel wants them; on a GPU also to be restored."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         codes, self._scales = int4.quantize(weight, weight.dtype)
-        self._packed = int4.pack(codes)
         self._bias = bias
-        self._on_cpu = weight.device.type == "cpu"
-        if self._on_cpu:
+        self._packed: Tensor | None = None
+        if weight.device.type == "cpu":
+            # Restoring takes there as long as the kernel takes for 128 tokens.
             self._tiles = torch.ops.aten._convert_weight_to_int4pack_for_cpu(
                 codes.to(torch.int32), 2
             )
         else:
+            self._packed = int4.pack(codes)
             self._tiles = torch.ops.aten._convert_weight_to_int4pack(self._packed, 8)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """See ``Linear``."""
-        if len(inputs) > _RESTORE_ABOVE_TOKENS:
+        if self._packed is None:
+            kernel = torch.ops.aten._weight_int4pack_mm_for_cpu
+        elif len(inputs) > _RESTORE_ABOVE_TOKENS:
             weight = int4.dequantize(self._packed, self._scales)
             return functional.linear(inputs, weight, self._bias)
-        name = "_weight_int4pack_mm_for_cpu" if self._on_cpu else "_weight_int4pack_mm"
-        kernel = getattr(torch.ops.aten, name)
+        else:
+            kernel = torch.ops.aten._weight_int4pack_mm
         product: Tensor = kernel(
             inputs.contiguous(), self._tiles, int4.GROUP_COLUMNS, self._scales
         )

@@ -356,3 +356,19 @@ def logits(model: PreTrainedModel, length: int = 24) -> np.ndarray:
         out = model(ids[None]).logits[0]
     result: np.ndarray = out.float().numpy()
     return result
+
+
+def quantised_blocks(kind: str, *, rows: int, columns: int) -> Any:
+    """Return random GGUF blocks of a type, ``[rows, bytes]``, with plausible scales."""
+    rng = np.random.default_rng(7)
+    values = rng.standard_normal((rows, columns)).astype(np.float32)
+    quantisation = gguf.GGMLQuantizationType[kind]
+    if kind != "Q4_K":
+        return gguf.quants.quantize(values, quantisation)
+    # The package reads these but does not write them.
+    block_elements, block_bytes = gguf.GGML_QUANT_SIZES[quantisation]
+    num_blocks = columns // block_elements
+    blocks = rng.integers(0, 256, (rows, num_blocks, block_bytes), dtype=np.uint8)
+    halves = rng.uniform(0.001, 0.1, (rows, num_blocks, 2)).astype(np.float16)
+    blocks[..., :4] = halves.view(np.uint8)
+    return blocks.reshape(rows, -1)

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tiny import make_tokenizer, write_model
 
-from model import EngineOptions, FillRequest, load_engine, loader
+from model import EngineOptions, FillRequest, backends, device, load_engine, loader
 from model.device import GIB
 from model.errors import (
     ContextTooLargeError,
@@ -20,8 +20,10 @@ from model.errors import (
     WeightsCorruptError,
 )
 
-_BF16_WEIGHTS = 2_795_443_200 * 2
-_BF16_TOKEN = 327_680
+_NUM_WEIGHTS = 2_795_443_200
+_TOKEN_NUMBERS = 163_840
+_BF16_WEIGHTS = _NUM_WEIGHTS * 2
+_BF16_TOKEN = _TOKEN_NUMBERS * 2
 
 
 def _options(directory: Path, **options: Any) -> EngineOptions:
@@ -31,8 +33,8 @@ def _options(directory: Path, **options: Any) -> EngineOptions:
 @pytest.mark.parametrize(
     ("free_gib", "model"),
     [
-        (5.0, "starter"),
-        (6.0, "starter"),
+        (2.3, "starter"),
+        (2.7, "stable-code-3b"),
         (6.5, "stable-code-3b"),
         (24, "stable-code-3b"),
     ],
@@ -43,22 +45,26 @@ def test_auto_takes_the_gpu_model_where_it_fits(
     """What ``auto`` chooses then also loads: the same figures decide both."""
     free = int(free_gib * GIB)
     monkeypatch.setattr(loader, "choose_device", lambda device: "cuda:0")
-    monkeypatch.setattr(loader, "choose_dtype", lambda device, dtype: ("bfloat16", ""))
     monkeypatch.setattr(loader, "free_bytes", lambda device: free)
+    monkeypatch.setattr(device, "free_bytes", lambda device: free)
+    monkeypatch.setattr(backends, "free_bytes", lambda device: free)
     monkeypatch.setattr("model.weights.weights_present", lambda name: True)
     choice = loader.choose_model("auto", "auto")
     assert choice.model == model
     assert "cuda:0" in choice.reason
     if model == "stable-code-3b":
-        context = loader.fit_context(
+        dtype = backends.gpu_dtype("cuda:0", None, _NUM_WEIGHTS, _TOKEN_NUMBERS)
+        assert dtype == ("int4" if free_gib < 4 else "int8" if free_gib < 7 else "auto")
+        weight_bytes = int(_NUM_WEIGHTS * backends.DTYPE_BYTES.get(dtype, 2))
+        context = device.fit_context(
             None,
             16384,
             "cuda:0",
-            weight_bytes=_BF16_WEIGHTS,
+            weight_bytes=weight_bytes,
             bytes_per_token=_BF16_TOKEN,
         )
         assert 1024 <= context <= 8192
-        assert _BF16_WEIGHTS + context * _BF16_TOKEN <= free
+        assert weight_bytes + context * _BF16_TOKEN <= free
 
 
 def test_auto_without_weights_or_gpu_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,13 +80,13 @@ def test_auto_without_weights_or_gpu_says_why(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_context_must_fit_model_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too much for the model, and too much for the device, are different errors."""
-    monkeypatch.setattr(loader, "free_bytes", lambda device: 8 * GIB)
+    monkeypatch.setattr(device, "free_bytes", lambda device: 8 * GIB)
     sizes = {"weight_bytes": _BF16_WEIGHTS, "bytes_per_token": _BF16_TOKEN}
     with pytest.raises(ContextTooLargeError, match="16384"):
-        loader.fit_context(20000, 16384, "cuda:0", **sizes)
+        device.fit_context(20000, 16384, "cuda:0", **sizes)
     with pytest.raises(OutOfMemoryError, match="contextTokens"):
-        loader.fit_context(16384, 16384, "cuda:0", **sizes)
-    assert loader.fit_context(4096, 16384, "cuda:0", **sizes) == 4096
+        device.fit_context(16384, 16384, "cuda:0", **sizes)
+    assert device.fit_context(4096, 16384, "cuda:0", **sizes) == 4096
 
 
 @pytest.mark.parametrize("family", ["stablelm", "gpt_neox", "qwen2"])
@@ -161,7 +167,7 @@ def test_a_run_out_of_memory_is_named(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine._backend, "_model", fail)
+        patch.setattr(engine._backend._steps.decoder, "forward", fail)
         with pytest.raises(OutOfMemoryError):
             engine.fill(FillRequest("y = ", "", max_new_tokens=4))
     assert engine.fill(request).candidates[0].text == expected

@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +89,12 @@ def test_ledger_and_cache_agree_after_a_failure(
     engine.fill(request(prefix))
     real, calls = getattr(backend, method), 0
 
-    def fails(argument: Sequence[int] | int) -> Any:
+    def fails(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == call:
             raise OutOfMemoryError("The device ran out of memory.")
-        return real(argument)
+        return real(*arguments)
 
     monkeypatch.setattr(backend, method, fails)
     for count in range(4):
@@ -105,7 +104,7 @@ def test_ledger_and_cache_agree_after_a_failure(
             break
     assert calls >= call
     monkeypatch.undo()
-    assert backend.num_cached_tokens == len(engine._ledger)
+    assert backend.num_cached_tokens == len(engine._sessions.ledger)
     again = engine.fill(request(prefix + "x", num_candidates=3))
     fresh = make_engine(tokenizer).fill(request(prefix + "x", num_candidates=3))
     assert [one.text for one in again.candidates] == [
@@ -120,7 +119,7 @@ def test_an_engine_that_fails_to_close_can_be_replaced(
     worker = EngineWorker()
     engine: Any = worker.load(EngineOptions("echo")).result(10)
 
-    def fails() -> None:
+    def fails(*arguments: Any) -> None:
         raise RuntimeError("the device is gone")
 
     monkeypatch.setattr(engine, "close", fails)

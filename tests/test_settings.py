@@ -36,6 +36,9 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("dtype", "bfloat16", "bfloat16"),
     ("dtype", "float16", "float16"),
     ("dtype", "float32", "float32"),
+    ("cacheDtype", "int8", "int8"),
+    ("threads", "auto", None),
+    ("threads", 4, 4),
     ("contextTokens", "auto", None),
     ("contextTokens", 256, 256),
     ("contextTokens", 131072, 131072),
@@ -68,7 +71,9 @@ GOOD: list[tuple[str, Any, Any]] = [
 BAD: dict[str, list[Any]] = {
     "model": [1, True, "", "  ", "a\0b", "\ud800", [], {}],
     "device": ["gpu", "cuda:", "cuda:x", "CPU", "cuda:1\n", 0],
-    "dtype": ["int8", "", 16, ["float32"]],
+    "cacheDtype": ["int4", "float32", "", 8],
+    "threads": [0, 257, "two", True, 1.5],
+    "dtype": ["int2", "", 16, ["float32"]],
     "contextTokens": [255, 131073, "4096", True, 300.5, []],
     "maxNewTokens": [0, 1025, "auto", True, 1.5, "128", {}],
     "temperature": [-0.1, 2.1, "0", False, math.nan, math.inf],
@@ -242,11 +247,13 @@ def test_model_options() -> None:
         "device": "cuda:1",
         "dtype": "float16",
         "contextTokens": 2048,
+        "threads": 3,
+        "cacheDtype": "int8",
         "allowDownload": True,
     }
     settings, _ = parse_settings(raw)
     assert model_options(settings) == EngineOptions(
-        "starter", "cuda:1", "float16", 2048, True
+        "starter", "cuda:1", "float16", 2048, 3, "int8", True
     )
     assert model_options(DEFAULTS) == EngineOptions()
 

@@ -29,7 +29,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 def server_arguments(options: argparse.Namespace) -> list[str]:
     """Return the common options again, for ``serve``."""
     arguments = []
-    for name in ("model", "device", "dtype", "context_tokens", "log_level", "trace"):
+    for name in (
+        "model",
+        "device",
+        "dtype",
+        "cache_dtype",
+        "threads",
+        "context_tokens",
+        "log_level",
+        "trace",
+    ):
         value = getattr(options, name, None)
         if value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
