@@ -15,6 +15,10 @@ from model import Engine, FillRequest, Prompts, Statistics, set_drafting
 
 UNDRAFTED = "without drafts"
 
+# Sooner or later greedy text repeats itself, and then there is something to look up.
+_RANDOM_NEW_TOKENS = 16
+_LEAST_TOKENS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class DraftsPlan:
@@ -31,10 +35,11 @@ QUICK_DRAFTS = DraftsPlan(prompts=2, prompt_tokens=64, new_tokens=8, repetitions
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A prompt's text: before and after the cursor."""
+    """A prompt's text, before and after the cursor, and how much may be generated."""
 
     prefix: str
     suffix: str
+    new_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +50,23 @@ class Filled:
     statistics: Statistics
 
     @property
-    def ms_per_token(self) -> float:
-        """Decoding alone: the first token comes with the prompt."""
-        return self.statistics.decode_ms / max(1, self.statistics.generated_tokens)
+    def ms_per_token(self) -> float | None:
+        """Decoding alone; ``None`` for a text too short to tell.
+
+        The first token comes with the prompt.
+        """
+        num_tokens = self.statistics.generated_tokens
+        if num_tokens < _LEAST_TOKENS:
+            return None
+        return self.statistics.decode_ms / (num_tokens - 1)
 
 
-def infilling_gaps(count: int, prompt_tokens: int) -> list[Gap]:
+def infilling_gaps(plan: DraftsPlan) -> list[Gap]:
     """Cut gaps from the standard library, evenly spread: one line is left out.
 
     About four characters are a token.
     """
+    count, prompt_tokens = plan.prompts, plan.prompt_tokens
     texts = [read_text(path) for path in standard_paths()]
     gaps = []
     for index in range(count):
@@ -68,20 +80,22 @@ def infilling_gaps(count: int, prompt_tokens: int) -> list[Gap]:
         indent = line[: len(line) - len(line.lstrip())]
         before = "".join(f"{one}\n" for one in lines[:place]) + indent
         after = "\n" + "\n".join(lines[place + 1 :])
-        gaps.append(
-            Gap(before[-prompt_tokens * 3 :], after[:prompt_tokens].rstrip("\n"))
-        )
+        prefix = before[-prompt_tokens * 3 :]
+        suffix = after[:prompt_tokens].rstrip("\n")
+        gaps.append(Gap(prefix, suffix, plan.new_tokens))
     return gaps
 
 
-def random_gaps(prompts: Prompts, count: int, prompt_tokens: int) -> list[Gap]:
+def random_gaps(prompts: Prompts, plan: DraftsPlan) -> list[Gap]:
     """Return texts of random tokens, in which there is nothing to look up."""
     chance = random.Random(0)
     stops = frozenset(prompts.stop_ids)
     known = [one for one in range(prompts.vocabulary_size) if one not in stops]
+    num_tokens = min(plan.prompt_tokens, len(known))
+    new_tokens = min(plan.new_tokens, _RANDOM_NEW_TOKENS)
     return [
-        Gap(prompts.decode(chance.sample(known, min(prompt_tokens, len(known)))), "")
-        for _ in range(count)
+        Gap(prompts.decode(chance.sample(known, num_tokens)), "", new_tokens)
+        for _ in range(plan.prompts)
     ]
 
 
@@ -103,8 +117,10 @@ def measure_drafts(
         records = []
         for _ in range(plan.repetitions):
             for gap in some:
-                with_drafts = _fill(engine, gap, plan, drafting=True)
-                without = _fill(engine, gap, plan, drafting=False)
+                # Whoever is first in one turn is second in the next.
+                is_first = len(records) % 2 == 0
+                runs = {on: _fill(engine, gap, on) for on in (is_first, not is_first)}
+                with_drafts, without = runs[True], runs[False]
                 drafted.append(with_drafts.ms_per_token)
                 plain.append(without.ms_per_token)
                 records.append(_record(with_drafts, without))
@@ -122,9 +138,15 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     sums: dict[str, Any] = {
         name: sum(one["drafted"][name] for one in records) for name in counted
     }
-    drafted_ms = sum(one["drafted"]["decode_ms"] for one in records)
-    plain_ms = sum(one["plain"]["decode_ms"] for one in records)
-    sums["speedup"] = plain_ms / drafted_ms if drafted_ms else None
+    sums["speedup"] = _speedup(records)
+    missed = [
+        one
+        for one in records
+        if not one["drafted"]["accepted_tokens"]
+        and one["drafted"]["generated_tokens"] >= _LEAST_TOKENS
+    ]
+    sums["prompts_without_accepted"] = len(missed)
+    sums["speedup_without_accepted"] = _speedup(missed)
     drafts = sums["drafted_tokens"]
     sums["acceptance"] = sums["accepted_tokens"] / drafts if drafts else None
     sums["same_text"] = sum(one["same_text"] for one in records)
@@ -132,9 +154,15 @@ def totals(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return sums
 
 
-def _fill(engine: Engine, gap: Gap, plan: DraftsPlan, *, drafting: bool) -> Filled:
+def _speedup(records: Sequence[dict[str, Any]]) -> float | None:
+    drafted_ms = sum(one["drafted"]["decode_ms"] for one in records)
+    plain_ms = sum(one["plain"]["decode_ms"] for one in records)
+    return plain_ms / drafted_ms if drafted_ms else None
+
+
+def _fill(engine: Engine, gap: Gap, drafting: bool) -> Filled:
     set_drafting(engine, drafting)
-    result = engine.fill(FillRequest(gap.prefix, gap.suffix, plan.new_tokens))
+    result = engine.fill(FillRequest(gap.prefix, gap.suffix, gap.new_tokens))
     return Filled(result.candidates[0].text, result.statistics)
 
 

@@ -91,8 +91,11 @@ def _group(figure: Figure, colours: dict[str, str], top: int) -> tuple[list[str]
             f'<rect x="{_LEFT}" y="{at}" width="{width:.1f}" '
             f'height="{_BAR_HEIGHT - 2}" fill="{colours[name]}"/>'
         )
+        end = width
+        if name == OURS and limit is not None:
+            end = max(width, limit / longest * _BAR_WIDTH)
         parts.append(
-            _text(_LEFT + width + 6, at + 10, _value(figure, name), _TEXT, size=10)
+            _text(_LEFT + end + 6, at + 10, _value(figure, name), _TEXT, size=10)
         )
         at += _BAR_HEIGHT
     if limit is not None:

@@ -114,12 +114,19 @@ def drafts_summary(details: dict[str, Any]) -> list[str]:
         sums = one["totals"]
         acceptance = sums["acceptance"]
         accepted = f", {acceptance:.0%} accepted" if acceptance is not None else ""
-        lines.append(
+        line = (
             f"{kind}: {sums['speedup'] or 0:.2f} times as fast with drafts; "
-            f"{sums['generated_tokens']} tokens in {sums['forwards']} passes, "
+            f"{sums['generated_tokens']} tokens in {sums['forwards']} passes, the "
+            f"prompts' own included, "
             f"{sums['drafted_tokens']} drafted{accepted}; "
             f"{sums['same_text']} of {sums['prompts']} texts the same"
         )
+        if missed := sums["prompts_without_accepted"]:
+            line += (
+                f"; {sums['speedup_without_accepted'] or 0:.2f} times as fast in the "
+                f"{missed} where no draft was right"
+            )
+        lines.append(line)
     return lines
 
 

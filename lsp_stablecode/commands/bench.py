@@ -224,8 +224,8 @@ def bench_drafts(
     try:
         report.model = asdict(engine.info)
         gaps = {
-            "fill-in": infilling_gaps(plan.prompts, plan.prompt_tokens),
-            "random": random_gaps(prompts, plan.prompts, plan.prompt_tokens),
+            "fill-in": infilling_gaps(plan),
+            "random": random_gaps(prompts, plan),
         }
         num_turns = len(gaps) * plan.prompts * plan.repetitions
         with _advancing("drafts", num_turns) as advance:
