@@ -17,6 +17,9 @@ UNDRAFTED = "without drafts"
 
 # Sooner or later greedy text repeats itself, and then there is something to look up.
 _RANDOM_NEW_TOKENS = 16
+# Most such texts end at once, so there are more of them, and they are short.
+_RANDOM_PROMPTS_EACH = 4
+_RANDOM_PROMPT_TOKENS = 192
 _LEAST_TOKENS = 8
 
 
@@ -91,11 +94,11 @@ def random_gaps(prompts: Prompts, plan: DraftsPlan) -> list[Gap]:
     chance = random.Random(0)
     stops = frozenset(prompts.stop_ids)
     known = [one for one in range(prompts.vocabulary_size) if one not in stops]
-    num_tokens = min(plan.prompt_tokens, len(known))
+    num_tokens = min(plan.prompt_tokens, _RANDOM_PROMPT_TOKENS, len(known))
     new_tokens = min(plan.new_tokens, _RANDOM_NEW_TOKENS)
     return [
         Gap(prompts.decode(chance.sample(known, num_tokens)), "", new_tokens)
-        for _ in range(plan.prompts)
+        for _ in range(plan.prompts * _RANDOM_PROMPTS_EACH)
     ]
 
 
@@ -114,7 +117,7 @@ def measure_drafts(
     for kind, some in gaps.items():
         drafted: list[float | None] = []
         plain: list[float | None] = []
-        records = []
+        records: list[dict[str, Any]] = []
         for _ in range(plan.repetitions):
             for gap in some:
                 # Whoever is first in one turn is second in the next.

@@ -227,7 +227,7 @@ def bench_drafts(
             "fill-in": infilling_gaps(plan),
             "random": random_gaps(prompts, plan),
         }
-        num_turns = len(gaps) * plan.prompts * plan.repetitions
+        num_turns = sum(map(len, gaps.values())) * plan.repetitions
         with _advancing("drafts", num_turns) as advance:
             measure_drafts(engine, gaps, plan, report, advance)
     finally:
