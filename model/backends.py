@@ -108,6 +108,7 @@ def _load_native(
     load_kernels()
     precision, reason = choose_precision(prepared, options.dtype, num_weights)
     weights = packed_weights(prepared, config, precision, num_weights, report)
+    report(LoadProgress("load weights"))
     context_tokens = fit_context(
         options.context_tokens,
         prepared.context_tokens,

@@ -8,7 +8,7 @@ from typing import Any
 
 from model.errors import KernelsUnavailableError
 
-FORMAT_CODES = {"q4": 0, "q5": 1, "q8": 2, "f32": 3}
+FORMAT_CODES = {"q4": 0, "q5": 1, "q6": 2, "q8": 3, "f32": 4}
 CACHE_CODES = {"float32": 0, "bfloat16": 1, "int8": 2}
 NORM_CODES = {"layer": 0, "rms": 1}
 ACTIVATION_CODES = {"silu": 0, "gelu": 1, "gelu_tanh": 2}

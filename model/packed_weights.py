@@ -31,11 +31,12 @@ from model.packing import (
     pack,
     pack_floats,
     quantise,
+    widened,
 )
 from model.safetensors_files import MappedFile, SafetensorsWriter, read_header
 from model.weight_sources import WeightSource, join_rows
 
-PACKER_VERSION = 1
+PACKER_VERSION = 2
 WEIGHTS_NAME = "packed.safetensors"
 RECORD_NAME = "packed.json"
 _ROWS_AT_ONCE = 4096
@@ -44,7 +45,7 @@ _MOST_DIMENSIONS = 256
 Precision = Literal["held", "int8", "int4", "float32"]
 """``held`` keeps what a GGUF file holds, and rounds the rest to eight bits.
 
-Only the head, where the file has eight bits for it, gets five."""
+Only the head, where the file has eight bits for it, gets six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +167,18 @@ def write_packed(
 def _plan(
     source: WeightSource, name: str, projection: Projection, precision: Precision
 ) -> PackedMatrix:
-    """Choose a matrix's format, by looking at a few rows of each part."""
+    """Choose a matrix's format."""
     num_rows = sum(source.shape(one)[0] for one in projection.weights)
     num_columns = source.shape(projection.weights[0])[1]
     chosen: dict[str, Format] = {"int8": "q8", "int4": "q4", "float32": "f32"}
     if precision != "held":
         return PackedMatrix(chosen[precision], num_rows, num_columns)
-    sample = join_rows([source.rows(one, 0, ROWS) for one in projection.weights])
-    held = sample.format if isinstance(sample, Integers) else "q8"
+    formats = {source.format(one) for one in projection.weights}
+    held = formats.pop() if len(formats) == 1 else "q8"
     if name == "head" and held == "q8":
-        # A third of a small model's bytes, read in every pass: five bits cost less
-        # quality there than anywhere else (docs/performance.md).
-        held = "q5"
+        # A third of a small model's bytes, read in every pass; what rounding it to
+        # six bits costs cannot be measured (docs/performance.md).
+        held = "q6"
     return PackedMatrix(held, num_rows, num_columns)
 
 
@@ -202,6 +203,8 @@ def _packed(rows: Floats | Integers, format: Format) -> Bytes:
     if isinstance(rows, Integers):
         if rows.format == format:
             return pack(rows)
+        if format == "q8" and rows.format != "q4":
+            return pack(widened(rows))
         rows = rows.values()
     return pack_floats(rows) if format == "f32" else pack(quantise(rows, format))
 

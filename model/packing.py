@@ -6,6 +6,7 @@ scale ``d`` (and for q4 a minimum ``m``) in half precision:
 ====  ==================  ==========  =============================================
 q4    ``d * q + m``       5.0 bits    holds Q4_0, Q4_1 and Q4_K
 q5    ``d * (q - 16)``    5.5 bits    holds Q5_0
+q6    ``d * (q - 32)``    6.5 bits    comes near Q6_K
 q8    ``d * (q - 128)``   8.5 bits    holds Q8_0
 f32   the number itself   32 bits     for exactness tests
 ====  ==================  ==========  =============================================
@@ -25,11 +26,18 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from gguf.constants import GGMLQuantizationType
 
-Format = Literal["q4", "q5", "q8", "f32"]
-FORMATS: tuple[Format, ...] = ("q4", "q5", "q8", "f32")
+Format = Literal["q4", "q5", "q6", "q8", "f32"]
+FORMATS: tuple[Format, ...] = ("q4", "q5", "q6", "q8", "f32")
 ROWS, COLUMNS = 16, 32
-_OFFSETS = {"q4": 0, "q5": 16, "q8": 128}
-_TILE_BYTES = {"q4": 256 + 64, "q5": 320 + 32, "q8": 512 + 32, "f32": 2048}
+_OFFSETS = {"q4": 0, "q5": 16, "q6": 32, "q8": 128}
+_TILE_BYTES = {
+    "q4": 256 + 64,
+    "q5": 320 + 32,
+    "q6": 384 + 32,
+    "q8": 512 + 32,
+    "f32": 2048,
+}
+_HIGH_BITS: dict[str, tuple[int, ...]] = {"q4": (), "q5": (4,), "q6": (4, 5)}
 _ALIGNMENT = 64
 # numpy's bytes stay bytes with bytes only.
 _NIBBLE, _FOUR, _SIGN = np.uint8(15), np.uint8(4), np.uint8(0x80)
@@ -140,8 +148,8 @@ def pack(integers: Integers) -> Bytes:
     else:
         low, high = tiles[:, :, 0::2] & _NIBBLE, tiles[:, :, 1::2] & _NIBBLE
         tile: Bytes = (low | high << _FOUR).reshape(blocks, groups, 256)
-        if format == "q5":
-            bits = (tiles >> _FOUR).reshape(blocks, groups, 512)
+        for bit in _HIGH_BITS[format]:
+            bits = (tiles >> np.uint8(bit) & np.uint8(1)).reshape(blocks, groups, 512)
             masks = np.packbits(bits, axis=2, bitorder="little")
             tile = np.concatenate([tile, masks], axis=2)
         parts.append(tile.reshape(blocks, -1))
@@ -170,9 +178,10 @@ def unpack(blocks: Bytes, format: Format, num_rows: int, num_columns: int) -> In
         pairs = tile[:, :, :256].reshape(count, groups, 4, 1, ROWS, 4)
         tiles = np.concatenate([pairs & _NIBBLE, pairs >> _FOUR], axis=3)
         tiles = tiles.reshape(count, groups, 8, ROWS, 4)
-        if format == "q5":
-            bits = np.unpackbits(tile[:, :, 256:], axis=2, bitorder="little")
-            tiles = tiles | bits.reshape(tiles.shape) << _FOUR
+        for number, bit in enumerate(_HIGH_BITS[format]):
+            masks = tile[:, :, 256 + 64 * number : 320 + 64 * number]
+            bits = np.unpackbits(masks, axis=2, bitorder="little")
+            tiles = tiles | bits.reshape(tiles.shape) << np.uint8(bit)
     numbers = tiles.transpose(0, 3, 1, 2, 4).reshape(count * ROWS, num_columns)
     start = groups * tile_bytes
     raw = np.ascontiguousarray(blocks[:, start : start + groups * scale_bytes])
@@ -205,6 +214,18 @@ def held_format(kind: GGMLQuantizationType) -> Format | None:
         "Q8_0": "q8",
     }
     return held.get(kind.name)
+
+
+def nearest_format(kind: GGMLQuantizationType) -> Format:
+    """Return the smallest format that comes near what a GGUF type holds."""
+    near: dict[str, Format] = {"Q5_1": "q6", "Q5_K": "q6", "Q6_K": "q6"}
+    return held_format(kind) or near.get(kind.name, "q8")
+
+
+def widened(part: Integers) -> Integers:
+    """Return q5 or q6 in q8, without loss."""
+    added = np.uint8(_OFFSETS["q8"] - _OFFSETS[part.format])
+    return Integers("q8", part.numbers + added, part.scales)
 
 
 def move_blocks(raw: Bytes, kind: GGMLQuantizationType) -> Integers:

@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import WeightsCorruptError
-from model.packing import Floats, Integers, held_format, move_blocks
+from model.packing import (
+    Floats,
+    Format,
+    Integers,
+    held_format,
+    move_blocks,
+    nearest_format,
+    widened,
+)
 from model.safetensors_files import MappedFile, check_directory
 
 
@@ -28,6 +36,10 @@ class WeightSource(Protocol):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
+        ...
+
+    def format(self, name: str) -> Format:
+        """Return the smallest format that loses next to nothing of a matrix."""
         ...
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
@@ -59,6 +71,10 @@ class SafetensorsSource:
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
         return self._files[name].entries[name].shape
+
+    def format(self, name: str) -> Format:
+        """Return eight bits for every matrix."""
+        return "q8"
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix as float32."""
@@ -108,6 +124,12 @@ class GgufSource:
         """Return a tensor's shape."""
         return self._tensors[name][0].shape
 
+    def format(self, name: str) -> Format:
+        """Return the format that holds what the file holds, or comes near."""
+        from gguf.constants import GGMLQuantizationType
+
+        return nearest_format(GGMLQuantizationType(self._tensors[name][0].type_id))
+
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix, as they are held where that can be kept."""
         from gguf.constants import GGMLQuantizationType
@@ -133,16 +155,16 @@ class GgufSource:
 def join_rows(parts: list[Floats | Integers]) -> Floats | Integers:
     """Put rows one below the other, in a form that holds them all.
 
-    Integers of one format stay; q5 becomes q8 without loss beside q8; anything else
-    becomes floats.
+    Integers of one format stay; different ones become q8 without loss, where they
+    can; anything else becomes floats.
     """
     if len(parts) == 1:
         return parts[0]
     integers = [part for part in parts if isinstance(part, Integers)]
     if len(integers) == len(parts):
         formats = {part.format for part in integers}
-        if formats == {"q5", "q8"}:
-            integers = [_widened(part) for part in integers]
+        if len(formats) > 1 and "q4" not in formats:
+            integers = [widened(part) for part in integers]
             formats = {"q8"}
         if len(formats) == 1:
             minima = [part.minima for part in integers if part.minima is not None]
@@ -159,9 +181,3 @@ def join_rows(parts: list[Floats | Integers]) -> Floats | Integers:
             hint="Fetch or convert the model again.",
         )
     return np.concatenate(floats)
-
-
-def _widened(part: Integers) -> Integers:
-    if part.format == "q8":
-        return part
-    return Integers("q8", part.numbers + np.uint8(128 - 16), part.scales)

@@ -252,7 +252,7 @@ def _rounded(vectors: Any) -> Any:
     return (np.rint(grouped / scales) * scales).reshape(vectors.shape)
 
 
-@pytest.mark.parametrize("format", ["q4", "q5", "q8"])
+@pytest.mark.parametrize("format", ["q4", "q5", "q6", "q8"])
 def test_packing_is_undone_by_unpacking(format: Any) -> None:
     """Layout loses nothing, whatever the number of rows."""
     from model.packing import pack
@@ -262,7 +262,7 @@ def test_packing_is_undone_by_unpacking(format: Any) -> None:
     again = unpack(pack(integers), format, 37, 96)
     np.testing.assert_array_equal(integers.numbers, again.numbers)
     np.testing.assert_array_equal(integers.values(), again.values())
-    step = {"q4": 0.5, "q5": 0.25, "q8": 0.03}[format]
+    step = {"q4": 0.5, "q5": 0.25, "q6": 0.12, "q8": 0.03}[format]
     assert np.abs(integers.values() - values).max() < step
 
 
@@ -285,14 +285,14 @@ def test_gguf_blocks_move_over_whole(kind: str) -> None:
     assert difference <= tolerance * np.abs(expected).max()
 
 
-def test_five_bits_beside_eight_lose_nothing() -> None:
-    """Parts of one matrix in q5 and q8 become one in q8 with the same values."""
+def test_fewer_bits_beside_eight_lose_nothing() -> None:
+    """Parts of one matrix in q5, q6 and q8 become one in q8 with the same values."""
     from model.weight_sources import join_rows
 
     rng = np.random.default_rng(1)
     parts: list[Any] = [
         quantise(rng.standard_normal((16, 64)).astype(np.float32), format)
-        for format in ("q5", "q8")
+        for format in ("q5", "q6", "q8")
     ]
     joined = join_rows(parts)
     assert isinstance(joined, Integers)

@@ -77,6 +77,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     kinds = {"engine": bench_engine, "keys": bench_keys, "drafts": bench_drafts}
     report = Report(options.kind, list(sys.argv), settings=to_wire(settings))
     report.machine = describe_machine()
+    if options.quick:
+        report.note("A short run: limits and figures are too rough to be quoted.")
     kinds[options.kind](options, settings, report)
     print_report(report, _console(to_stderr=options.json == "-"))
     if options.json is not None:

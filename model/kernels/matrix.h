@@ -6,6 +6,7 @@
  *
  *   Q4   16 pairs of nibbles, lower four columns in the low ones; value = d * q + m
  *   Q5   the same, then a bit mask per four columns;              value = d * (q - 16)
+ *   Q6   the same, then masks of the sixth bit;                   value = d * (q - 32)
  *   Q8   bytes;                                                   value = d * (q - 128)
  *   F32  floats, column by column
  *
@@ -21,7 +22,7 @@
 
 enum { AHEAD = 4096 };
 enum { ROWS = 16, COLUMNS = 32, STEPS = COLUMNS / 4, MOST_VECTORS = 8, MOST_WIDE = 6, FEWEST_WIDE = 32 };
-enum Format { Q4, Q5, Q8, F32 };
+enum Format { Q4, Q5, Q6, Q8, F32 };
 
 typedef struct {
   const uint8_t *blocks; /* [rows / 16] blocks of block_bytes */
@@ -66,13 +67,18 @@ INLINE void unpack_tile(int format, const uint8_t *tile, v64b weights[STEPS]) {
     /* Wide shifts exist everywhere; what crosses into a byte is masked away. */
     weights[s + 1] = (v64b)((v16u)pairs >> 4) & 15;
   }
-  if (format == Q5)
-    for (int s = 0; s < STEPS; s++)
-      weights[s] = with_fifth_bit(weights[s], tile + 256 + 8 * s);
+  if (format == Q5 || format == Q6)
+    for (int s = 0; s < STEPS; s++) weights[s] = with_bit(weights[s], tile + 256 + 8 * s, 16);
+  if (format == Q6)
+    for (int s = 0; s < STEPS; s++) weights[s] = with_bit(weights[s], tile + 320 + 8 * s, 32);
 }
 
 INLINE int tile_bytes(int format) {
-  return format == Q4 ? 256 : format == Q5 ? 320 : 512;
+  return format == Q4 ? 256 : format == Q5 ? 320 : format == Q6 ? 384 : 512;
+}
+
+INLINE int32_t zero_of(int format) {
+  return format == Q4 ? 0 : format == Q5 ? 16 : format == Q6 ? 32 : 128;
 }
 
 INLINE int scale_bytes(int format) { return format == Q4 ? 64 : 32; }
@@ -90,7 +96,7 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
   int num_groups = columns / COLUMNS;
   const uint8_t *tile = block;
   const uint8_t *scale = block + (int64_t)num_groups * tile_bytes(format);
-  int32_t offset = format == Q5 ? -16 : format == Q8 ? -128 : 0;
+  int32_t offset = -zero_of(format);
   v16f total[MOST_VECTORS];
   for (int m = 0; m < count; m++) total[m] = splat(0);
   for (int g = 0; g < num_groups; g++) {
@@ -125,7 +131,7 @@ INLINE void wide_product(int format, int count, const uint8_t *unpacked,
                          const float *scales, const int32_t *sums,
                          v16f result[MOST_WIDE][2]) {
   int num_groups = columns / COLUMNS;
-  int32_t offset = format == Q5 ? -16 : format == Q8 ? -128 : 0;
+  int32_t offset = -zero_of(format);
   v16f total[MOST_WIDE][2];
   for (int m = 0; m < count; m++) total[m][0] = total[m][1] = splat(0);
   for (int g = 0; g < num_groups; g++) {
@@ -201,6 +207,7 @@ INLINE void float_product(int count, const float *block, int columns, const floa
   }
 DEFINE_PRODUCT(product_q4, Q4)
 DEFINE_PRODUCT(product_q5, Q5)
+DEFINE_PRODUCT(product_q6, Q6)
 DEFINE_PRODUCT(product_q8, Q8)
 
 #define DEFINE_WIDE(NAME, FORMAT)                                                      \
@@ -218,6 +225,7 @@ DEFINE_PRODUCT(product_q8, Q8)
   }
 DEFINE_WIDE(wide_q4, Q4)
 DEFINE_WIDE(wide_q5, Q5)
+DEFINE_WIDE(wide_q6, Q6)
 DEFINE_WIDE(wide_q8, Q8)
 
 static void product_f32(const float *block, int columns, int count, const float *x,
@@ -256,6 +264,7 @@ static void narrow_blocks(const Product *p, int first, int last) {
       switch (a->format) {
         case Q4: product_q4(block, columns, count, bytes, scales, sums, result); break;
         case Q5: product_q5(block, columns, count, bytes, scales, sums, result); break;
+        case Q6: product_q6(block, columns, count, bytes, scales, sums, result); break;
         case Q8: product_q8(block, columns, count, bytes, scales, sums, result); break;
         default:
           product_f32((const float *)block, columns, count,
@@ -282,6 +291,7 @@ static void wide_blocks(const Product *p, int first, uint8_t *unpacked) {
     switch (a->format) {
       case Q4: wide_q4(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
       case Q5: wide_q5(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
+      case Q6: wide_q6(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
       default: wide_q8(blocks, columns, count, bytes, scales, sums, unpacked, result);
     }
     for (int i = 0; i < count; i++)

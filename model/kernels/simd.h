@@ -196,15 +196,16 @@ INLINE v16i dot4(v16i sum, v64b weights, const int8_t *x) {
 #endif
 }
 
-/* Set bit 4 of each byte whose bit in ``mask`` is set. */
-INLINE v64b with_fifth_bit(v64b v, const uint8_t *mask) {
+/* Add ``value`` to each byte whose bit in ``mask`` is set. */
+INLINE v64b with_bit(v64b v, const uint8_t *mask, uint8_t value) {
 #if defined(__AVX512BW__)
   uint64_t bits;
   memcpy(&bits, mask, sizeof bits);
   return (v64b)_mm512_mask_add_epi8((__m512i)v, (__mmask64)bits, (__m512i)v,
-                                    _mm512_set1_epi8(16));
+                                    _mm512_set1_epi8((char)value));
 #else
-  for (int i = 0; i < 64; i++) v[i] |= (uint8_t)((mask[i / 8] >> (i % 8) & 1) << 4);
+  for (int i = 0; i < 64; i++)
+    v[i] += (uint8_t)((mask[i / 8] >> (i % 8) & 1) * value);
   return v;
 #endif
 }
