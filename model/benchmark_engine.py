@@ -182,8 +182,7 @@ def backend_of(engine: Engine) -> Backend:
             f"{engine.info.model} computes nothing that could be measured.",
             hint="Name a real model after --model.",
         )
-    backend: Backend = getattr(engine, "backend", None) or engine._backend
-    return backend
+    return engine.backend
 
 
 def costs_of_directory(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from model.backend import Backend
 from model.draft import Drafter, texts_of
 from model.errors import ContextTooLargeError
-from model.fim import PromptBuilder
+from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
 from model.generation import Generation
 from model.interface import CancelFlag, EngineInfo, FillRequest, FillResult
 from model.sessions import Sessions
@@ -40,7 +40,13 @@ class LocalEngine:
         self._prompts = prompts
         self._info = info
         self._sessions = Sessions(backend)
+        self._psm_suffix_tokens = min(backend.chunk_tokens, MOST_PSM_SUFFIX_TOKENS)
         self._drafter = Drafter(backend.pass_costs_ms)
+
+    @property
+    def backend(self) -> Backend:
+        """What computes, for benchmarks."""
+        return self._backend
 
     @property
     def info(self) -> EngineInfo:
@@ -83,6 +89,7 @@ class LocalEngine:
             order=request.fim_order,
             budget_tokens=budget,
             prefix_start_line=request.prefix_start_line,
+            psm_suffix_tokens=self._psm_suffix_tokens,
         )
         drafter = None
         # A sample is not guessed, and candidates are decoded side by side instead.

@@ -6,7 +6,9 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 
-from model.device import flash_attention_available
+from model.compiler import load_kernels
+from model.device import choose_threads, flash_attention_available
+from model.errors import KernelsUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Environment:
     cpu_threads: int
     memory_total_bytes: int
     memory_free_bytes: int
+    kernels: str
+    kernels_advice: str = ""
 
 
 _PACKAGES = (
@@ -63,6 +67,11 @@ def describe_environment() -> Environment:
             free, total = torch.cuda.mem_get_info(index)
             gpus.append(Gpu(torch.cuda.get_device_name(index), total, free))
     memory = psutil.virtual_memory()
+    try:
+        load_kernels()
+        kernels, advice = "compiled for this processor", ""
+    except KernelsUnavailableError as error:
+        kernels, advice = f"{error.message} torch serves instead, slower.", error.hint
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -70,7 +79,9 @@ def describe_environment() -> Environment:
         gpus=tuple(gpus),
         mps=torch.backends.mps.is_available(),
         flash_attention=flash_attention_available(),
-        cpu_threads=torch.get_num_threads(),
+        cpu_threads=choose_threads(None),
         memory_total_bytes=int(memory.total),
         memory_free_bytes=int(memory.available),
+        kernels=kernels,
+        kernels_advice=advice,
     )

@@ -16,6 +16,8 @@ from model.errors import TokenizerError
 from model.interface import FimOrder
 from model.tokenizer import CodeTokenizer
 
+MOST_PSM_SUFFIX_TOKENS = 512
+
 
 class Slot(Enum):
     """Where the user's text goes in a template."""
@@ -176,17 +178,23 @@ class PromptBuilder:
         order: FimOrder,
         budget_tokens: int,
         prefix_start_line: int = 0,
+        psm_suffix_tokens: int = MOST_PSM_SUFFIX_TOKENS,
     ) -> Prompt:
-        """Fit ``prefix`` and ``suffix`` into ``budget_tokens`` and assemble them."""
+        """Fit ``prefix`` and ``suffix`` into ``budget_tokens`` and assemble them.
+
+        PSM computes the whole suffix again at every key, so it gets no more than
+        ``psm_suffix_tokens`` there: what one pass takes.
+        """
         name, template = self._dialect.choose(order, self._default_order)
         budget = budget_tokens - sum(isinstance(part, str) for part in template)
         suffix_ids: list[int] = []
+        most = budget // 4
+        if name == "psm":
+            most = min(most, psm_suffix_tokens)
         if Slot.SUFFIX in template:
-            suffix_ids = fit_suffix(
-                self._tokenizer, suffix, suffix_budget(budget, name)
-            )
+            suffix_ids = fit_suffix(self._tokenizer, suffix, most)
         # Rounded up, so that a small change of the suffix leaves the prefix's window.
-        reserved = min(-(-len(suffix_ids) // 64) * 64, suffix_budget(budget, name))
+        reserved = min(-(-len(suffix_ids) // 64) * 64, most)
         prefix_ids = fit_prefix(
             self._tokenizer, prefix, budget - reserved, prefix_start_line
         )
@@ -201,15 +209,6 @@ class PromptBuilder:
             # An empty file without FIM: a text starts after an end-of-text token.
             token_ids.append(min(self.stop_ids))
         return Prompt(token_ids, name, len(prefix_ids), len(suffix_ids))
-
-
-def suffix_budget(budget_tokens: int, order: str) -> int:
-    """Return how many tokens the suffix may take.
-
-    PSM computes the whole suffix again at every key, so it gets less there.
-    """
-    share = budget_tokens // 4
-    return share if order == "spm" else min(share, 512)
 
 
 def fit_suffix(tokenizer: CodeTokenizer, text: str, budget_tokens: int) -> list[int]:

@@ -36,7 +36,7 @@ from model.packing import (
 from model.safetensors_files import MappedFile, SafetensorsWriter, read_header
 from model.weight_sources import WeightSource, join_rows
 
-PACKER_VERSION = 2
+PACKER_VERSION = 3
 WEIGHTS_NAME = "packed.safetensors"
 RECORD_NAME = "packed.json"
 _ROWS_AT_ONCE = 4096

@@ -6,7 +6,7 @@ scale ``d`` (and for q4 a minimum ``m``) in half precision:
 ====  ==================  ==========  =============================================
 q4    ``d * q + m``       5.0 bits    holds Q4_0, Q4_1 and Q4_K
 q5    ``d * (q - 16)``    5.5 bits    holds Q5_0
-q6    ``d * (q - 32)``    6.5 bits    comes near Q6_K
+q6    ``d * (q - 32)``    6.5 bits    holds nothing of GGUF's; near 8 bits
 q8    ``d * (q - 128)``   8.5 bits    holds Q8_0
 f32   the number itself   32 bits     for exactness tests
 ====  ==================  ==========  =============================================
@@ -214,12 +214,6 @@ def held_format(kind: GGMLQuantizationType) -> Format | None:
         "Q8_0": "q8",
     }
     return held.get(kind.name)
-
-
-def nearest_format(kind: GGMLQuantizationType) -> Format:
-    """Return the smallest format that comes near what a GGUF type holds."""
-    near: dict[str, Format] = {"Q5_1": "q6", "Q5_K": "q6", "Q6_K": "q6"}
-    return held_format(kind) or near.get(kind.name, "q8")
 
 
 def widened(part: Integers) -> Integers:

@@ -20,7 +20,6 @@ from model.packing import (
     Integers,
     held_format,
     move_blocks,
-    nearest_format,
     widened,
 )
 from model.safetensors_files import MappedFile, check_directory
@@ -125,10 +124,15 @@ class GgufSource:
         return self._tensors[name][0].shape
 
     def format(self, name: str) -> Format:
-        """Return the format that holds what the file holds, or comes near."""
+        """Return the format that holds what the file holds, or else eight bits.
+
+        Q6_K has scales for 16 columns, and ours are for 32: six bits lose some of
+        it, which the infilling evaluation sees.
+        """
         from gguf.constants import GGMLQuantizationType
 
-        return nearest_format(GGMLQuantizationType(self._tensors[name][0].type_id))
+        kind = GGMLQuantizationType(self._tensors[name][0].type_id)
+        return held_format(kind) or "q8"
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix, as they are held where that can be kept."""

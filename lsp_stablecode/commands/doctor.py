@@ -82,6 +82,7 @@ def examine(settings: Settings) -> list[Finding]:
             f"{environment.memory_total_bytes / _GIB:.1f} GiB free, "
             f"{environment.cpu_threads} threads",
         ),
+        Finding("kernels", environment.kernels, environment.kernels_advice),
         *_gpu_findings(environment.gpus, environment.flash_attention),
     ]
     if environment.mps:
