@@ -20,7 +20,7 @@
 #include "pool.h"
 #include "simd.h"
 
-enum { AHEAD = 4096 };
+enum { AHEAD = 8192, SCALES_AHEAD = 1024 };
 enum { ROWS = 16, COLUMNS = 32, STEPS = COLUMNS / 4, MOST_VECTORS = 8, MOST_WIDE = 6, FEWEST_WIDE = 32 };
 enum Format { Q4, Q5, Q6, Q8, F32 };
 
@@ -83,9 +83,10 @@ INLINE int32_t zero_of(int format) {
 
 INLINE int scale_bytes(int format) { return format == Q4 ? 64 : 32; }
 
-/* The processor's own prefetching stops at every page of memory. */
+/* The processor's own prefetching stops at every page of memory. What is read once a
+ * pass need not push anything out of the caches. */
 INLINE void fetch_ahead(const uint8_t *p, int bytes) {
-  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+  for (int i = 0; i < bytes; i += 64) __builtin_prefetch(p + i, 0, 0);
 }
 
 /* One block of rows with ``count`` vectors. The compiler sees format and count as
@@ -102,6 +103,7 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
   for (int g = 0; g < num_groups; g++) {
     v64b weights[STEPS];
     fetch_ahead(tile + AHEAD, tile_bytes(format));
+    fetch_ahead(scale + SCALES_AHEAD, 1);
     unpack_tile(format, tile, weights);
     v16f d = load_f16(scale);
     v16f low = format == Q4 ? load_f16(scale + 32) : splat(0);
