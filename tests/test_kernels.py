@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def test_logits_equal_transformers(family: str, models: Any) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("cache_kind", ["float32", "bfloat16", "int8"])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_no_split_changes_a_bit(
     precision: Any, cache_kind: Any, models: Any, data: st.DataObject
@@ -178,34 +177,46 @@ def test_greedy_is_the_best_with_its_probability(models: Any) -> None:
     assert decoder.greedy(equal)[0][0] == 0
 
 
-@pytest.fixture(
-    params=["native", "x86-64", "x86-64-v3", "x86-64-v4"], ids=lambda name: str(name)
-)
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Compile the kernels as for other processors, each once."""
+    folder = tmp_path_factory.mktemp("kernels")
+    libraries: dict[str, Any] = {}
+
+    def compile_for(processor: str) -> Any:
+        if processor not in libraries:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LSP_STABLECODE_CACHE", str(folder))
+                patch.setattr(compiler, "_native_flag", lambda: f"-march={processor}")
+                compiler.kernels_key.cache_clear()
+                libraries[processor] = compiler.load_kernels.__wrapped__()
+            compiler.kernels_key.cache_clear()
+        return libraries[processor]
+
+    return compile_for
+
+
+_NEEDED_FLAGS = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}
+
+
+@pytest.fixture(params=["native", *_NEEDED_FLAGS])
 def any_processor(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> Iterator[str]:
-    """Compile the kernels as for other processors, as far as this one runs them."""
-    if request.param != "native":
-        supported = Path("/proc/cpuinfo")
-        flags = supported.read_text() if supported.exists() else ""
-        needed = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}
-        if f" {needed[request.param]} " not in flags.replace("\n", " "):
-            pytest.skip("not a processor of that kind")
-        monkeypatch.setenv("LSP_STABLECODE_CACHE", str(tmp_path))
-        monkeypatch.setattr(compiler, "_native_flag", lambda: f"-march={request.param}")
-        library = compiler.load_kernels.__wrapped__
-        compiler.kernels_key.cache_clear()
-        loaded = library()
-        monkeypatch.setattr(native_decoder, "load_kernels", lambda: loaded)
-    yield request.param
-    compiler.kernels_key.cache_clear()
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, compiled: Any
+) -> None:
+    """Run the kernels as other processors get them, as far as this one can."""
+    if request.param == "native":
+        return
+    information = Path("/proc/cpuinfo")
+    flags = information.read_text() if information.exists() else ""
+    if f" {_NEEDED_FLAGS[request.param]} " not in flags.replace("\n", " "):
+        pytest.skip("not a processor of that kind")
+    library = compiled(request.param)
+    monkeypatch.setattr(native_decoder, "load_kernels", lambda: library)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_products_are_those_of_the_numbers(
-    format: Any, any_processor: str, models: Any
+    format: Any, any_processor: None, models: Any
 ) -> None:
     """A packed matrix times rounded vectors, on every kind of processor."""
     rng = np.random.default_rng(5)

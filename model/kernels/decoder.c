@@ -57,7 +57,7 @@ void decoder_free_room(Room *room) {
   if (!room) return;
   free(room->x); free(room->normed); free(room->qkv); free(room->attended);
   free(room->up); free(room->activated); free(room->workspace.rounded.bytes);
-  free(room->workspace.rounded.scales); free(room->workspace.rounded.sums);
+  free(room->workspace.rounded.scales); free(room->workspace.rounded.extras);
   free(room->workspace.unpacked);
   free(room);
 }
@@ -77,11 +77,11 @@ Room *decoder_make_room(const Model *m) {
   Workspace *w = &room->workspace;
   w->rounded.bytes = room_bytes(tokens * widest);
   w->rounded.scales = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
-  w->rounded.sums = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
+  w->rounded.extras = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
   w->unpacked_bytes = (int64_t)(2 * ROWS * widest);
   w->unpacked = room_bytes((size_t)w->unpacked_bytes * (size_t)pool.num_threads);
   if (room->x && room->normed && room->qkv && room->attended && room->up &&
-      room->activated && w->rounded.bytes && w->rounded.scales && w->rounded.sums &&
+      room->activated && w->rounded.bytes && w->rounded.scales && w->rounded.extras &&
       w->unpacked)
     return room;
   decoder_free_room(room);

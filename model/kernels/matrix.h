@@ -34,25 +34,39 @@ typedef struct {
   int32_t unused;
 } Matrix;
 
-/* Vectors rounded to bytes: for each of 32 columns a scale and the sum of the bytes. */
+/* What the sum of the bytes contributes: with a zero point, the integer that products are
+ * added to; in Q4 the factor of the minimum. */
+typedef union {
+  int32_t start;
+  float factor;
+} Extra;
+
+/* Vectors rounded to bytes, with a scale and an extra for each 32 columns. */
 typedef struct {
   int8_t *bytes;        /* [vectors, columns] */
   float *scales;        /* [vectors, columns / 32] */
-  int32_t *sums;        /* [vectors, columns / 32] */
+  Extra *extras;        /* [vectors, columns / 32] */
 } Rounded;
 
-static void round_vector(const float *x, int columns, int8_t *bytes, float *scales,
-                         int32_t *sums) {
+INLINE int32_t zero_of(int format) {
+  return format == Q4 ? 0 : format == Q5 ? 16 : format == Q6 ? 32 : 128;
+}
+
+static void round_vector(const float *x, int columns, int format, int8_t *bytes,
+                         float *scales, Extra *extras) {
   for (int g = 0; g < columns / COLUMNS; g++, x += COLUMNS, bytes += COLUMNS) {
     v16f low = load_f32(x), high = load_f32(x + 16);
     float most = largest16(max16(absolute16(low), absolute16(high)));
     v16f inverse = splat(most > 0 ? 127 / most : 0);
     v16i first = to_nearest(low * inverse), second = to_nearest(high * inverse);
-    v16s8 narrow[2] = {__builtin_convertvector(first, v16s8),
-                       __builtin_convertvector(second, v16s8)};
-    memcpy(bytes, narrow, sizeof narrow);
+    store_bytes(bytes, first);
+    store_bytes(bytes + 16, second);
     scales[g] = most / 127;
-    sums[g] = sum_int16(first + second);
+    int32_t sum = sum_int16(first + second);
+    if (format == Q4)
+      extras[g].factor = scales[g] * (float)sum;
+    else
+      extras[g].start = -zero_of(format) * sum;
   }
 }
 
@@ -77,10 +91,6 @@ INLINE int tile_bytes(int format) {
   return format == Q4 ? 256 : format == Q5 ? 320 : format == Q6 ? 384 : 512;
 }
 
-INLINE int32_t zero_of(int format) {
-  return format == Q4 ? 0 : format == Q5 ? 16 : format == Q6 ? 32 : 128;
-}
-
 INLINE int scale_bytes(int format) { return format == Q4 ? 64 : 32; }
 
 /* The processor's own prefetching stops at every page of memory. What is read once a
@@ -93,11 +103,10 @@ INLINE void fetch_ahead(const uint8_t *p, int bytes) {
  * constants and keeps all sums in registers. */
 INLINE void block_product(int format, int count, const uint8_t *block, int columns,
                           const int8_t *bytes, const float *scales,
-                          const int32_t *sums, v16f *result) {
+                          const Extra *extras, v16f *result) {
   int num_groups = columns / COLUMNS;
   const uint8_t *tile = block;
   const uint8_t *scale = block + (int64_t)num_groups * tile_bytes(format);
-  int32_t offset = -zero_of(format);
   v16f total[MOST_VECTORS];
   for (int m = 0; m < count; m++) total[m] = splat(0);
   for (int g = 0; g < num_groups; g++) {
@@ -109,7 +118,7 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
     v16f low = format == Q4 ? load_f16(scale + 32) : splat(0);
     v16i sum[MOST_VECTORS];
     for (int m = 0; m < count; m++)
-      sum[m] = splat_int(offset * sums[m * num_groups + g]);
+      sum[m] = splat_int(format == Q4 ? 0 : extras[m * num_groups + g].start);
     for (int s = 0; s < STEPS; s++)
       for (int m = 0; m < count; m++)
         sum[m] = dot4(sum[m], weights[s],
@@ -118,7 +127,7 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
       float x = scales[m * num_groups + g];
       total[m] = fma16(to_float(sum[m]), d * splat(x), total[m]);
       if (format == Q4)
-        total[m] = fma16(low, splat(x * (float)sums[m * num_groups + g]), total[m]);
+        total[m] = fma16(low, splat(extras[m * num_groups + g].factor), total[m]);
     }
     tile += tile_bytes(format);
     scale += scale_bytes(format);
@@ -130,16 +139,16 @@ INLINE void block_product(int format, int count, const uint8_t *block, int colum
  * are unpacked before, so that each activation is loaded once for two products. */
 INLINE void wide_product(int format, int count, const uint8_t *unpacked,
                          const uint8_t *const scale[2], int columns, const int8_t *bytes,
-                         const float *scales, const int32_t *sums,
+                         const float *scales, const Extra *extras,
                          v16f result[MOST_WIDE][2]) {
   int num_groups = columns / COLUMNS;
-  int32_t offset = -zero_of(format);
   v16f total[MOST_WIDE][2];
   for (int m = 0; m < count; m++) total[m][0] = total[m][1] = splat(0);
   for (int g = 0; g < num_groups; g++) {
     v16i sum[MOST_WIDE][2];
     for (int m = 0; m < count; m++)
-      sum[m][0] = sum[m][1] = splat_int(offset * sums[m * num_groups + g]);
+      sum[m][0] = sum[m][1] =
+          splat_int(format == Q4 ? 0 : extras[m * num_groups + g].start);
     for (int s = 0; s < STEPS; s++) {
       const uint8_t *weights = unpacked + 128 * ((int64_t)g * STEPS + s);
       v64b first = load_bytes(weights), second = load_bytes(weights + 64);
@@ -157,7 +166,7 @@ INLINE void wide_product(int format, int count, const uint8_t *unpacked,
         total[m][b] = fma16(to_float(sum[m][b]), d * splat(x), total[m][b]);
         if (format == Q4)
           total[m][b] =
-              fma16(low, splat(x * (float)sums[m * num_groups + g]), total[m][b]);
+              fma16(low, splat(extras[m * num_groups + g].factor), total[m][b]);
       }
     }
   }
@@ -203,9 +212,9 @@ INLINE void float_product(int count, const float *block, int columns, const floa
 
 #define DEFINE_PRODUCT(NAME, FORMAT)                                                   \
   static void NAME(const uint8_t *block, int columns, int count, const int8_t *bytes,  \
-                   const float *scales, const int32_t *sums, v16f *result) {           \
+                   const float *scales, const Extra *extras, v16f *result) {           \
     WITH_COUNT(count, block_product(FORMAT, COUNT, block, columns, bytes, scales,      \
-                                    sums, result))                                     \
+                                    extras, result))                                     \
   }
 DEFINE_PRODUCT(product_q4, Q4)
 DEFINE_PRODUCT(product_q5, Q5)
@@ -214,7 +223,7 @@ DEFINE_PRODUCT(product_q8, Q8)
 
 #define DEFINE_WIDE(NAME, FORMAT)                                                      \
   static void NAME(const uint8_t *const blocks[2], int columns, int count,             \
-                   const int8_t *bytes, const float *scales, const int32_t *sums,      \
+                   const int8_t *bytes, const float *scales, const Extra *extras,      \
                    uint8_t *unpacked, v16f result[MOST_WIDE][2]) {                     \
     int64_t data_bytes = (int64_t)(columns / COLUMNS) * tile_bytes(FORMAT);            \
     const uint8_t *scale[2] = {blocks[0] + data_bytes, blocks[1] + data_bytes};        \
@@ -222,7 +231,7 @@ DEFINE_PRODUCT(product_q8, Q8)
       unpack_pair(FORMAT, blocks, columns, unpacked);                                  \
     else                                                                               \
       WITH_COUNT(count, wide_product(FORMAT, COUNT > (int)MOST_WIDE ? (int)MOST_WIDE : (int)COUNT,    \
-                                     unpacked, scale, columns, bytes, scales, sums,    \
+                                     unpacked, scale, columns, bytes, scales, extras,    \
                                      result))                                          \
   }
 DEFINE_WIDE(wide_q4, Q4)
@@ -262,12 +271,12 @@ static void narrow_blocks(const Product *p, int first, int last) {
       v16f result[MOST_VECTORS];
       const int8_t *bytes = p->rounded.bytes + (int64_t)m * columns;
       const float *scales = p->rounded.scales + (int64_t)m * num_groups;
-      const int32_t *sums = p->rounded.sums + (int64_t)m * num_groups;
+      const Extra *extras = p->rounded.extras + (int64_t)m * num_groups;
       switch (a->format) {
-        case Q4: product_q4(block, columns, count, bytes, scales, sums, result); break;
-        case Q5: product_q5(block, columns, count, bytes, scales, sums, result); break;
-        case Q6: product_q6(block, columns, count, bytes, scales, sums, result); break;
-        case Q8: product_q8(block, columns, count, bytes, scales, sums, result); break;
+        case Q4: product_q4(block, columns, count, bytes, scales, extras, result); break;
+        case Q5: product_q5(block, columns, count, bytes, scales, extras, result); break;
+        case Q6: product_q6(block, columns, count, bytes, scales, extras, result); break;
+        case Q8: product_q8(block, columns, count, bytes, scales, extras, result); break;
         default:
           product_f32((const float *)block, columns, count,
                       p->x + (int64_t)m * columns, result);
@@ -289,12 +298,12 @@ static void wide_blocks(const Product *p, int first, uint8_t *unpacked) {
     count = round < 0 ? 0 : (p->num_vectors - m) / (rounds - round);
     const int8_t *bytes = p->rounded.bytes + (int64_t)m * columns;
     const float *scales = p->rounded.scales + (int64_t)m * num_groups;
-    const int32_t *sums = p->rounded.sums + (int64_t)m * num_groups;
+    const Extra *extras = p->rounded.extras + (int64_t)m * num_groups;
     switch (a->format) {
-      case Q4: wide_q4(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
-      case Q5: wide_q5(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
-      case Q6: wide_q6(blocks, columns, count, bytes, scales, sums, unpacked, result); break;
-      default: wide_q8(blocks, columns, count, bytes, scales, sums, unpacked, result);
+      case Q4: wide_q4(blocks, columns, count, bytes, scales, extras, unpacked, result); break;
+      case Q5: wide_q5(blocks, columns, count, bytes, scales, extras, unpacked, result); break;
+      case Q6: wide_q6(blocks, columns, count, bytes, scales, extras, unpacked, result); break;
+      default: wide_q8(blocks, columns, count, bytes, scales, extras, unpacked, result);
     }
     for (int i = 0; i < count; i++)
       for (int b = 0; b < 2; b++) put_result(p, first + b, m + i, result[i][b]);
@@ -314,7 +323,7 @@ static void product_part(void *argument, int part, int thread) {
 
 typedef struct {
   const float *x;
-  int columns;
+  int columns, format;
   Rounded rounded;
 } Rounding;
 
@@ -322,10 +331,10 @@ static void rounding_part(void *argument, int part, int thread) {
   const Rounding *r = argument;
   int num_groups = r->columns / COLUMNS;
   (void)thread;
-  round_vector(r->x + (int64_t)part * r->columns, r->columns,
+  round_vector(r->x + (int64_t)part * r->columns, r->columns, r->format,
                r->rounded.bytes + (int64_t)part * r->columns,
                r->rounded.scales + (int64_t)part * num_groups,
-               r->rounded.sums + (int64_t)part * num_groups);
+               r->rounded.extras + (int64_t)part * num_groups);
 }
 
 /* Room that products need: rounded vectors, and unpacked blocks for each thread. */
@@ -341,7 +350,7 @@ static void multiply(const Matrix *matrix, const float *x, const Workspace *work
   Rounded rounded = workspace->rounded;
   Product product = {matrix, x, rounded, workspace->unpacked, workspace->unpacked_bytes,
                      out, out_stride, num_vectors, 0, add};
-  Rounding rounding = {x, matrix->columns, rounded};
+  Rounding rounding = {x, matrix->columns, matrix->format, rounded};
   int num_blocks = matrix->rows / ROWS;
   /* Small parts share a busy machine fairly; large ones keep reading in a row. */
   int wanted = pool.num_threads * 8;

@@ -71,6 +71,9 @@ INLINE float sum16(v16f v) {
 }
 
 INLINE int32_t sum_int16(v16i v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_epi32((__m512i)v);
+#endif
   int32_t lanes[16], sum = 0;
   memcpy(lanes, &v, sizeof lanes);
   for (int i = 0; i < 16; i++) sum += lanes[i];
@@ -78,6 +81,9 @@ INLINE int32_t sum_int16(v16i v) {
 }
 
 INLINE float largest16(v16f v) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)v);
+#endif
   float lanes[16], best;
   memcpy(lanes, &v, sizeof lanes);
   best = lanes[0];
@@ -90,6 +96,16 @@ INLINE v16f to_float(v16i v) { return __builtin_convertvector(v, v16f); }
 /* To the nearest integer, even ones at a tie; |x| below 2^22. */
 INLINE v16i to_nearest(v16f x) {
   return (v16i)(x + splat(12582912.0f)) - splat_int(0x4b400000);
+}
+
+/* Sixteen integers that fit into signed bytes. */
+INLINE void store_bytes(int8_t *p, v16i v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  v16s8 narrow = __builtin_convertvector(v, v16s8);
+  memcpy(p, &narrow, sizeof narrow);
+#endif
 }
 
 INLINE v16f absolute16(v16f x) { return (v16f)((v16i)x & splat_int(0x7fffffff)); }
