@@ -31,7 +31,8 @@ from model.errors import (
 )
 from model.interface import EngineOptions, LoadProgress, ProgressCallback
 from model.native_decoder import CacheKind
-from model.packed_weights import PackedWeights, Precision, check_shape
+from model.packed_weights import PackedWeights, Precision
+from model.packer import check_shape
 from model.weights import PreparedModel
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,8 @@ from model.conversions import cache_directory
 from model.convert import build_once, read_conversion
 from model.decoder_config import DecoderConfig
 from model.interface import ProgressCallback
-from model.packed_weights import (
-    PackedWeights,
-    Precision,
-    read_record,
-    write_packed,
-)
+from model.packed_weights import PackedWeights, Precision, read_record
+from model.packer import write_packed
 from model.safetensors_files import check_directory
 from model.weight_sources import GgufSource, SafetensorsSource, WeightSource
 from model.weights import PreparedModel

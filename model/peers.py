@@ -12,6 +12,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -72,11 +73,15 @@ class PeerProcess:
         # A pipe that nobody drains would stop it; its last line says why it ended.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed by `close`
         self._started_s = time.perf_counter()
+        # How our own threads wait is our choice; a peer keeps its libraries'.
+        environment = dict(os.environ)
+        environment.pop("OMP_WAIT_POLICY", None)
         self._process = subprocess.Popen(
             _worker_command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env=environment,
         )
         try:
             loaded = self._ask("load", **{**asdict(options), "path": str(options.path)})
