@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 import torch
 
 from model.benchmark import MachineLimits
+from model.errors import KernelsUnavailableError
+from model.native_decoder import kernel_reader
 
 # Far beyond any cache that a processor or GPU has today.
 _READ_BYTES = 1 << 30
@@ -28,7 +31,7 @@ def measure_limits(
     torch.set_num_threads(num_threads)
     return MachineLimits(
         read_gb_per_s=measure_read_gb_per_s(
-            device, _QUICK_READ_BYTES if quick else _READ_BYTES
+            device, num_threads, _QUICK_READ_BYTES if quick else _READ_BYTES
         ),
         matrix_gops=measure_matrix_gops(
             device, _QUICK_MATRIX_SIZES if quick else _MATRIX_SIZES
@@ -39,18 +42,22 @@ def measure_limits(
 
 
 @torch.inference_mode()
-def measure_read_gb_per_s(device: str, num_bytes: int) -> float:
+def measure_read_gb_per_s(device: str, num_threads: int, num_bytes: int) -> float:
     """Return 10⁹ bytes read a second, from a buffer of ``num_bytes``."""
     side = 1 << ((num_bytes // 4).bit_length() - 1) // 2
     matrix = torch.ones(num_bytes // 4 // side, side, device=device)
     vector = torch.ones(side, device=device)
     # No single one is the quickest on every processor.
-    ways: tuple[Callable[[], object], ...] = (
+    ways: list[Callable[[], object]] = [
         lambda: matrix.sum(),
         lambda: matrix @ vector,
         lambda: matrix.amax(1),
-    )
+    ]
     read_bytes = matrix.numel() * matrix.element_size()
+    if device == "cpu":
+        with contextlib.suppress(KernelsUnavailableError):
+            read_all = kernel_reader(num_threads)
+            ways.append(lambda: read_all(matrix.data_ptr(), read_bytes))
     return max(read_bytes / _median_s(way, device) for way in ways) / 1e9
 
 

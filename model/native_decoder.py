@@ -7,7 +7,7 @@ one call into C, without Python's lock.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -235,6 +235,18 @@ class NativeDecoder:
         """Keep an array alive as long as the kernels may read it."""
         self._kept.append(array)
         return int(array.ctypes.data)
+
+
+def kernel_reader(num_threads: int) -> Callable[[int, int], object]:
+    """Return a function that reads so many bytes at an address, with all threads.
+
+    Raises ``KernelsUnavailableError``.
+    """
+    library = load_kernels()
+    declare(library)
+    library.decoder_threads(num_threads)
+    read_all: Callable[[int, int], object] = library.decoder_read_all
+    return read_all
 
 
 def _rotary_table(

@@ -19,7 +19,8 @@ from model.decoder_config import DecoderConfig, read_decoder_config
 from model.errors import KernelsUnavailableError, UnsupportedArchitectureError
 from model.native_backend import NativeBackend
 from model.native_decoder import CacheKind, NativeDecoder
-from model.packed_weights import PackedWeights, Precision, check_shape, write_packed
+from model.packed_weights import PackedWeights, Precision
+from model.packer import check_shape, write_packed
 from model.packing import FORMATS, Integers, quantise, unpack
 from model.weight_sources import SafetensorsSource
 

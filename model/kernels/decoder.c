@@ -79,7 +79,8 @@ Room *decoder_make_room(const Model *m) {
   w->rounded.scales = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
   w->rounded.extras = room_bytes(tokens * (widest / COLUMNS + 1) * 4);
   w->unpacked_bytes = (int64_t)(2 * ROWS * widest);
-  w->unpacked = room_bytes((size_t)w->unpacked_bytes * (size_t)pool.num_threads);
+  /* For as many threads as there may ever be: what is not touched costs nothing. */
+  w->unpacked = room_bytes((size_t)w->unpacked_bytes * MOST_THREADS);
   if (room->x && room->normed && room->qkv && room->attended && room->up &&
       room->activated && w->rounded.bytes && w->rounded.scales && w->rounded.extras &&
       w->unpacked)
@@ -308,7 +309,9 @@ void decoder_multiply(const Matrix *matrix, const float *x, Room *room, int num_
   multiply(matrix, x, &room->workspace, num_vectors, out, matrix->rows, 0);
 }
 
-int decoder_threads(int num_threads) { return start_threads(num_threads); }
+int decoder_threads(int num_threads) {
+  return start_threads(num_threads < MOST_THREADS ? num_threads : MOST_THREADS);
+}
 
 int decoder_layout(void) {
   /* Python checks that it sees the structures as we do. */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define SPIN_ROUNDS 4000
+enum { MOST_THREADS = 256 };
 
 typedef void (*Part)(void *task, int part, int thread);
 
