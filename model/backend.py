@@ -85,7 +85,8 @@ class Backend(Protocol):
     def forward(self, token_ids: Sequence[int], num_logits: int = 1) -> Logits:
         """Append ``token_ids``; return logits after each of the last ``num_logits``.
 
-        Raises ``OutOfMemoryError``.
+        With 0, nobody wants any, and what is returned is not to be read. Raises
+        ``OutOfMemoryError``.
         """
         ...
 

@@ -8,7 +8,7 @@ family. What is not the first choice is a note in status, with the reason.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +16,9 @@ from model.backend import Backend
 from model.decoder_config import DecoderConfig, read_decoder_config
 from model.device import (
     GIB,
+    HEADROOM_BYTES,
     Placement,
+    check_room,
     choose_device,
     choose_threads,
     fit_context,
@@ -52,6 +54,12 @@ _CACHE_CEILING_BYTES = GIB
 # A cache in bytes costs some accuracy; it is taken where it saves a lot of memory.
 _LARGE_CACHE_PART = 1 / 3
 _USUAL_GPU_CONTEXT_TOKENS = 4096
+_LEAST_BYTES: dict[Precision, float] = {
+    "held": 0.5,
+    "int8": 1.0,
+    "int4": 0.6,
+    "float32": 4.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,8 @@ def _load_native(
     report(LoadProgress("load kernels"))
     load_kernels()
     precision, reason = choose_precision(prepared, options.dtype, num_weights)
+    # Before minutes of work.
+    check_room("cpu", free_bytes("cpu"), int(num_weights * _LEAST_BYTES[precision]), 0)
     weights = packed_weights(prepared, config, precision, num_weights, report)
     report(LoadProgress("load weights"))
     context_tokens = fit_context(
@@ -115,7 +125,9 @@ def _load_native(
         prepared.context_tokens,
         "cpu",
         weight_bytes=weights.num_bytes,
-        bytes_per_token=cache_bytes_per_token(config, "int8"),
+        bytes_per_token=cache_bytes_per_token(
+            config, "bfloat16" if options.cache_dtype == "bfloat16" else "int8"
+        ),
     )
     wide = context_tokens * cache_bytes_per_token(config, "bfloat16")
     kind: CacheKind = "bfloat16"
@@ -124,7 +136,8 @@ def _load_native(
     ):
         kind = "int8"
     per_session = context_tokens * cache_bytes_per_token(config, kind)
-    num_sessions = sessions_within(_CACHE_CEILING_BYTES, per_session)
+    room = free_bytes("cpu") - weights.num_bytes - HEADROOM_BYTES
+    num_sessions = sessions_within(min(_CACHE_CEILING_BYTES, room), per_session)
     num_threads = choose_threads(options.threads)
     backend = NativeBackend(
         weights,
@@ -171,9 +184,11 @@ def _load_in_torch(
 
     torch.set_num_threads(choose_threads(options.threads))
     numbers = cache_numbers(prepared.directory, config)
-    dtype = options.dtype
+    dtype, reason = options.dtype, ""
     if dtype == "auto" and config is not None and device.startswith("cuda"):
         dtype = gpu_dtype(device, options.context_tokens, num_weights, numbers)
+        if dtype != "auto":
+            reason = f"dtype {dtype}: more bits do not fit into {device}"
     if config is None and dtype in ("int8", "int4"):
         notes.append(f"dtype: not {dtype}, which transformers cannot do here")
         logger.warning("%s", notes[-1])
@@ -182,6 +197,8 @@ def _load_in_torch(
         notes.append("cache: not int8, which only a processor's kernels have")
         logger.warning("%s", notes[-1])
     placement = place(device, dtype)
+    if reason:
+        placement = replace(placement, notes=(reason,))
     element_bytes = 2 if placement.dtype in ("int8", "int4") else 0
     element_bytes = element_bytes or int(DTYPE_BYTES[placement.dtype])
     weight_bytes = int(num_weights * DTYPE_BYTES[placement.dtype])

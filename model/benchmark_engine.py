@@ -115,7 +115,8 @@ class EngineContender:
         chunk = self._backend.chunk_tokens
         for begin in range(0, len(token_ids), chunk):
             piece = list(token_ids[begin : begin + chunk])
-            logits = self._backend.forward(piece, 1)
+            is_last = begin + chunk >= len(token_ids)
+            logits = self._backend.forward(piece, int(is_last))
             self._held += piece
         return logits
 

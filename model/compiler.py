@@ -51,7 +51,7 @@ def load_kernels() -> ctypes.CDLL:
     library = cache_directory() / "kernels" / f"decoder-{kernels_key()}{suffix}"
     try:
         if not library.is_file():
-            _compile(_command(), _FOLDER / _SOURCES[0], library)
+            _compile_with_any(library)
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise KernelsUnavailableError(
@@ -62,31 +62,42 @@ def load_kernels() -> ctypes.CDLL:
 
 @functools.cache
 def kernels_key() -> str:
-    """Return a name for these sources, compiled like this, on this processor.
-
-    Raises ``KernelsUnavailableError`` where there is no compiler.
-    """
+    """Return a name for these sources, compiled like this, on this processor."""
     key = hashlib.sha256()
     for name in _SOURCES:
         key.update((_FOLDER / name).read_bytes())
-    key.update(" ".join(_command()).encode())
+    key.update(" ".join((*_FLAGS, _native_flag(), os.environ.get("CC", ""))).encode())
     key.update(_processor().encode())
     return key.hexdigest()[:16]
 
 
-def _command() -> list[str]:
-    return [*_find_compiler(), *_FLAGS, _native_flag()]
+def _compile_with_any(library: Path) -> None:
+    """Try every compiler there is: the first may be a stub, or too old."""
+    failure: KernelsUnavailableError | None = None
+    for compiler in _compilers():
+        try:
+            command = [*compiler, *_FLAGS, _native_flag()]
+            _compile(command, _FOLDER / _SOURCES[0], library)
+            return
+        except KernelsUnavailableError as error:
+            failure = failure or error
+    raise failure or KernelsUnavailableError("There is no C compiler.", hint=_HINT)
 
 
-def _find_compiler() -> list[str]:
+def _compilers() -> list[list[str]]:
     if value := os.environ.get("CC"):
-        return shlex.split(value)
-    for name in ("cc", "gcc", "clang"):
-        if path := shutil.which(name):
-            return [path]
+        try:
+            return [shlex.split(value, posix=os.name != "nt")]
+        except ValueError as error:
+            raise KernelsUnavailableError(
+                f"CC is no command ({error}).", hint="Correct or unset it."
+            ) from error
+    # GCC for Windows does not align its stack for vectors of 32 bytes and more.
+    names = ("clang",) if sys.platform == "win32" else ("cc", "gcc", "clang")
+    found = [[path] for name in names if (path := shutil.which(name))]
     if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise KernelsUnavailableError("There is no C compiler.", hint=_HINT)
+        found.append([sys.executable, "-m", "ziglang", "cc"])
+    return found
 
 
 def _native_flag() -> str:
@@ -133,4 +144,9 @@ def _compile(command: list[str], source: Path, library: Path) -> None:
                 f"The C compiler {command[0]} fails on our kernels: {reason[:200]}",
                 hint=_HINT,
             )
-        os.replace(partial, library)
+        try:
+            os.replace(partial, library)
+        except PermissionError:
+            # Windows: another process was quicker, and has it loaded.
+            if not library.is_file():
+                raise

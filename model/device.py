@@ -78,7 +78,17 @@ def choose_threads(wanted: int | None) -> int:
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
     cores = psutil.cpu_count(logical=False) or usable
+    usable = min(usable, _container_limit() or usable)
     return max(1, min(usable, cores, _MOST_DEFAULT_THREADS))
+
+
+def _container_limit() -> int | None:
+    """Return how many processors a Linux container may use, where that is limited."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("utf-8").split()
+        return None if quota == "max" else max(1, int(quota) // int(period))
+    except (OSError, ValueError):
+        return None
 
 
 def choose_device(device: str) -> str:

@@ -33,6 +33,7 @@ class LocalEngine:
         info: EngineInfo,
         *,
         drafting: bool = True,
+        psm_suffix_tokens: int = MOST_PSM_SUFFIX_TOKENS,
     ) -> None:
         self.drafting = drafting
         self._backend = backend
@@ -40,7 +41,7 @@ class LocalEngine:
         self._prompts = prompts
         self._info = info
         self._sessions = Sessions(backend)
-        self._psm_suffix_tokens = min(backend.chunk_tokens, MOST_PSM_SUFFIX_TOKENS)
+        self._psm_suffix_tokens = psm_suffix_tokens
         self._drafter = Drafter(backend.pass_costs_ms)
 
     @property

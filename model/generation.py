@@ -96,7 +96,7 @@ class Generation:
         self._meter.add(reused_tokens=reused)
         last = reused
         while last + self._chunk_tokens < len(token_ids):
-            self._forward(token_ids[last : last + self._chunk_tokens])
+            self._forward(token_ids[last : last + self._chunk_tokens], wanted=False)
             last += self._chunk_tokens
         pending = token_ids[last:]
         draft = self._propose(self._request.max_new_tokens - 1, len(pending))
@@ -187,10 +187,17 @@ class Generation:
             self._sessions.end_branches()
             self._candidates += batch.candidates()
 
-    def _forward(self, token_ids: Sequence[int], draft: Sequence[int] = ()) -> Logits:
+    def _forward(
+        self,
+        token_ids: Sequence[int],
+        draft: Sequence[int] = (),
+        *,
+        wanted: bool = True,
+    ) -> Logits:
         """Compute one chunk or step and what is drafted after it, unless cancelled."""
         self._check()
-        logits = self._sessions.forward([*token_ids, *draft], len(draft) + 1)
+        num_logits = len(draft) + 1 if wanted else 0
+        logits = self._sessions.forward([*token_ids, *draft], num_logits)
         self._meter.add(forwards=1, drafted_tokens=len(draft))
         return logits
 

@@ -93,7 +93,7 @@ def load_engine(
 
     from model.backends import load_backend
     from model.engine import LocalEngine
-    from model.fim import DIALECTS, PromptBuilder
+    from model.fim import DIALECTS, MOST_PSM_SUFFIX_TOKENS, PromptBuilder
     from model.tokenizer import CodeTokenizer
     from model.weights import prepare
 
@@ -127,7 +127,14 @@ def load_engine(
         notes=notes,
     )
     report(LoadProgress("ready", 1.0))
-    return LocalEngine(loaded.backend, tokenizer, prompts, info)
+    return LocalEngine(
+        loaded.backend,
+        tokenizer,
+        prompts,
+        info,
+        # In PSM every key computes the suffix again: in one pass, no more.
+        psm_suffix_tokens=min(loaded.backend.chunk_tokens, MOST_PSM_SUFFIX_TOKENS),
+    )
 
 
 def num_weights(directory: Path) -> int:

@@ -45,7 +45,7 @@ class NativeLogits(NumpyLogits):
 
 
 class NativeBackend:
-    """A ``Backend`` over a ``NativeDecoder``, with a fixed cache per session.
+    """A ``Backend`` over a ``NativeDecoder``, with a cache per session.
 
     Results are the same, bit for bit, however tokens are split into passes.
     """
@@ -183,7 +183,7 @@ class NativeBackend:
         first_slot = num_shared + self._num_steps * count
         cache = self._caches[self._session]
         if first_slot + count > cache.capacity:
-            cache = self._caches[self._session] = cache.larger()
+            cache = self._caches[self._session] = cache.larger(first_slot)
         padded = self._decoder.run(token_ids, cache, first_slot, count, self._branching)
         self._num_steps += 1
         return NativeLogits(self._decoder, padded)

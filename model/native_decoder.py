@@ -7,6 +7,8 @@ one call into C, without Python's lock.
 from __future__ import annotations
 
 import ctypes
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from model.compiler import load_kernels
 from model.decoder_config import DecoderConfig
-from model.errors import OutOfMemoryError
+from model.errors import OutOfMemoryError, WeightsCorruptError
 from model.native_structures import (
     ACTIVATION_CODES,
     CACHE_CODES,
@@ -33,6 +35,7 @@ from model.packed_weights import PackedWeights
 from model.packing import ROWS, block_bytes
 
 CacheKind = Literal["float32", "bfloat16", "int8"]
+_MORE_SLOTS = 2048
 _SLOTS = 128  # the kernels' chunk of slots; a cache holds whole ones
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 
@@ -46,6 +49,8 @@ class Branching:
 
 
 LINEAR = Branching()
+# The kernels' threads are the process's, and serve one pass at a time.
+_one_caller = threading.Lock()
 
 
 class NativeCache:
@@ -81,9 +86,9 @@ class NativeCache:
         """Memory it takes once it is full."""
         return sum(one.nbytes for one in (self._keys, self._values, *self._scales))
 
-    def larger(self) -> NativeCache:
-        """Return a copy with twice the room."""
-        copy = NativeCache(self._config, 2 * self.capacity, self._kind)
+    def larger(self, num_used: int) -> NativeCache:
+        """Return one with more room, and the first slots' contents."""
+        copy = NativeCache(self._config, self.capacity + _MORE_SLOTS, self._kind)
         heads = self._config.num_layers * self._config.num_kv_heads
         for old, new in zip(
             (self._keys, self._values, *self._scales),
@@ -91,8 +96,10 @@ class NativeCache:
             strict=True,
         ):
             if old.nbytes:
-                per_head = old.nbytes // heads
-                new.reshape(heads, -1)[:, :per_head] = old.reshape(heads, per_head)
+                per_slot = old.nbytes // heads // self.capacity
+                # Keys lie in blocks of 16 slots.
+                used = per_slot * (-(-num_used // 16) * 16)
+                new.reshape(heads, -1)[:, :used] = old.reshape(heads, -1)[:, :used]
         return copy
 
 
@@ -152,6 +159,7 @@ class NativeDecoder:
                 "There is no room for the model's activations.",
                 hint="Free memory, or choose a smaller model.",
             )
+        self._free = weakref.finalize(self, self._library.decoder_free_room, self._room)
 
     def run(
         self,
@@ -162,20 +170,35 @@ class NativeDecoder:
         branching: Branching = LINEAR,
     ) -> npt.NDArray[np.float32]:
         """Append ids at a slot; return ``[num_logits, padded vocabulary]``."""
+        if self._room is None:
+            raise RuntimeError("the decoder is closed")
         ids = np.asarray(token_ids, np.int32)
+        # The kernels would read beyond the embedding.
+        if ids.min() < 0 or ids.max() >= self.vocab_size:
+            raise WeightsCorruptError(
+                f"The tokenizer gives the id {ids.max()}, and the model knows "
+                f"{self.vocab_size}.",
+                hint="Put the model's own tokenizer.json beside its weights.",
+            )
         logits = np.empty((num_logits, self.padded_vocab_size), np.float32)
-        self._library.decoder_pass(
-            self._model,
-            cache.structure,
-            self._room,
-            ids.ctypes.data,
-            len(ids),
-            first_slot,
-            branching.num_branches,
-            branching.num_shared,
-            num_logits,
-            logits.ctypes.data,
-        )
+        with _one_caller:
+            self._library.decoder_pass(
+                self._model,
+                cache.structure,
+                self._room,
+                ids.ctypes.data,
+                len(ids),
+                first_slot,
+                branching.num_branches,
+                branching.num_shared,
+                num_logits,
+                logits.ctypes.data,
+            )
+        if num_logits and not np.isfinite(logits[:, 0]).all():
+            raise WeightsCorruptError(
+                "The model computes what is no number.",
+                hint="Fetch or convert the model again.",
+            )
         return logits
 
     def greedy(self, logits: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
@@ -194,9 +217,8 @@ class NativeDecoder:
 
     def close(self) -> None:
         """Release memory; the decoder cannot be used after that."""
-        room, self._room = self._room, None
-        if room:
-            self._library.decoder_free_room(room)
+        self._room = None
+        self._free()
         self._kept.clear()
 
     def _layer(self, number: int, config: DecoderConfig) -> CLayer:

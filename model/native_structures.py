@@ -97,8 +97,9 @@ def declare(library: ctypes.CDLL) -> None:
 
     Raises ``KernelsUnavailableError`` if its structures are not as long as ours.
     """
-    sizes = [ctypes.sizeof(one) for one in (CModel, CLayer, CMatrix)]
-    layout = sizes[0] + 1000 * sizes[1] + 1_000_000 * sizes[2]
+    layout = ctypes.sizeof(CModel) + CModel.epsilon.offset
+    layout += 1000 * ctypes.sizeof(CLayer) + 1_000_000 * ctypes.sizeof(CMatrix)
+    layout += 10_000_000 * ctypes.sizeof(CCache)
     functions: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "decoder_layout": (c_int, ()),
         "decoder_threads": (c_int, (c_int,)),

@@ -13,7 +13,12 @@ from model.conversions import cache_directory
 from model.convert import build_once, read_conversion
 from model.decoder_config import DecoderConfig
 from model.interface import ProgressCallback
-from model.packed_weights import PackedWeights, Precision, read_record
+from model.packed_weights import (
+    PACKER_VERSION,
+    PackedWeights,
+    Precision,
+    read_record,
+)
 from model.packer import write_packed
 from model.safetensors_files import check_directory
 from model.weight_sources import GgufSource, SafetensorsSource, WeightSource
@@ -61,7 +66,9 @@ def packed_directory(prepared: PreparedModel, precision: Precision) -> Path:
     stem = "starter" if prepared.is_starter else place.stem
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:60].strip(".-") or "model"
     digest = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:12]
-    return cache_directory() / "packed" / f"{stem}-{digest}-{precision}"
+    return (
+        cache_directory() / "packed" / f"{stem}-{digest}-{precision}-v{PACKER_VERSION}"
+    )
 
 
 def _source(
@@ -84,7 +91,7 @@ def _identity(prepared: PreparedModel) -> str:
     """Say which files the weights come from, so that a change is seen."""
     conversion = read_conversion(prepared.directory)
     if conversion is not None:
-        return conversion.source.sha256
+        return f"{conversion.source.sha256} converter {conversion.converter_version}"
     stats = [(path.name, path.stat()) for path in check_directory(prepared.directory)]
     listing = [f"{name} {one.st_size} {one.st_mtime_ns}" for name, one in stats]
     config = (prepared.directory / "config.json").read_bytes()

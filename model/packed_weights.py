@@ -17,7 +17,7 @@ from model.errors import WeightsCorruptError
 from model.packing import Format, block_bytes, num_blocks
 from model.safetensors_files import MappedFile, read_header
 
-PACKER_VERSION = 3
+PACKER_VERSION = 4
 WEIGHTS_NAME = "packed.safetensors"
 RECORD_NAME = "packed.json"
 

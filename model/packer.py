@@ -205,9 +205,9 @@ def _plan(
     chosen: dict[str, Format] = {"int8": "q8", "int4": "q4", "float32": "f32"}
     if precision != "held":
         return PackedMatrix(chosen[precision], num_rows, num_columns)
-    formats = {source.format(one) for one in projection.weights}
-    held = formats.pop() if len(formats) == 1 else "q8"
-    if name == "head" and held == "q8":
+    formats = {source.held_format(one) for one in projection.weights}
+    held = (formats.pop() if len(formats) == 1 else None) or "q8"
+    if name == "head" and source.held_format(projection.weights[0]) == "q8":
         # A third of a small model's bytes, read in every pass; what rounding it to
         # six bits costs cannot be measured (docs/performance.md).
         held = "q6"

@@ -123,7 +123,8 @@ class TorchBackend:
         session = self._sessions[self._selected]
         if session.branching is not None:
             raise ValueError("forward while branches are under way")
-        if not 1 <= num_logits <= len(token_ids):
+        num_logits = max(1, num_logits)
+        if num_logits > len(token_ids):
             raise ValueError(f"{num_logits} logits of {len(token_ids)} tokens")
         start = session.num_tokens
         self._check_context(start + len(token_ids))

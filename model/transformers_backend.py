@@ -96,6 +96,7 @@ class TransformersBackend:
 
         Raises ``OutOfMemoryError``.
         """
+        num_logits = max(1, num_logits)  # 0 would mean all
         ids = torch.tensor([list(token_ids)], device=self._device)
         try:
             output = self._model(

@@ -37,8 +37,8 @@ class WeightSource(Protocol):
         """Return a tensor's shape."""
         ...
 
-    def format(self, name: str) -> Format:
-        """Return the smallest format that loses next to nothing of a matrix."""
+    def held_format(self, name: str) -> Format | None:
+        """Return the format that holds a matrix as the file does, if there is one."""
         ...
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
@@ -71,9 +71,9 @@ class SafetensorsSource:
         """Return a tensor's shape."""
         return self._files[name].entries[name].shape
 
-    def format(self, name: str) -> Format:
-        """Return eight bits for every matrix."""
-        return "q8"
+    def held_format(self, name: str) -> Format | None:
+        """Return None: the numbers are not rounded yet."""
+        return None
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix as float32."""
@@ -123,16 +123,16 @@ class GgufSource:
         """Return a tensor's shape."""
         return self._tensors[name][0].shape
 
-    def format(self, name: str) -> Format:
-        """Return the format that holds what the file holds, or else eight bits.
+    def held_format(self, name: str) -> Format | None:
+        """Return the format that holds a matrix as the file does, if there is one.
 
-        Q6_K has scales for 16 columns, and ours are for 32: six bits lose some of
-        it, which the infilling evaluation sees.
+        None holds Q6_K: it has scales for 16 columns, and ours are for 32. Six bits
+        lose some of it, which the infilling evaluation sees.
         """
         from gguf.constants import GGMLQuantizationType
 
         kind = GGMLQuantizationType(self._tensors[name][0].type_id)
-        return held_format(kind) or "q8"
+        return held_format(kind)
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix, as they are held where that can be kept."""

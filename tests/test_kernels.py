@@ -16,7 +16,12 @@ from tiny import DECODER_FAMILIES, make_model
 
 from model import compiler, native_decoder
 from model.decoder_config import DecoderConfig, read_decoder_config
-from model.errors import KernelsUnavailableError, UnsupportedArchitectureError
+from model.errors import (
+    KernelsUnavailableError,
+    UnsupportedArchitectureError,
+    WeightsCorruptError,
+)
+from model.families import Projection
 from model.native_backend import NativeBackend
 from model.native_decoder import CacheKind, NativeDecoder
 from model.packed_weights import PackedWeights, Precision
@@ -161,6 +166,55 @@ def test_branches_equal_plain_continuations(
         together = np.stack([logits.row(branch) for logits in steps])
         np.testing.assert_allclose(alone, together, atol=1e-4)
         backend.truncate(num_shared)
+
+
+def test_what_the_kernels_cannot_take_is_a_named_error(models: Any) -> None:
+    """An id beyond the embedding, a model that computes no numbers, a closed one."""
+    backend = models("llama").backend()
+    with pytest.raises(WeightsCorruptError, match="tokenizer"):
+        backend.forward([5, 704])
+    decoder = backend._decoder
+    weights = models("llama").weights("float32").array("final_norm.weight")
+    broken = np.full_like(weights, np.nan)
+    decoder._model.final_norm.weight = decoder._keep(broken)
+    with pytest.raises(WeightsCorruptError, match="no number"):
+        backend.forward([5])
+    backend.close()
+    with pytest.raises((IndexError, RuntimeError)):
+        backend.forward([5])
+
+
+def test_two_models_with_different_threads(models: Any) -> None:
+    """The threads are the process's; one model's choice does not harm another."""
+    packed = models("qwen2")
+    first = packed.backend("int8", "bfloat16", 1)
+    expected = run(first, [])
+    packed.backend("int8", "bfloat16", 3).forward(_IDS)
+    first.truncate(0)
+    np.testing.assert_array_equal(run(first, []), expected)
+
+
+def test_only_a_head_of_eight_bits_is_rounded_again() -> None:
+    """Q8_0 gets six bits, as measured; whatever else there is keeps what it holds."""
+    from model.packer import _plan
+
+    projection = Projection(("lm_head.weight",), ())
+
+    class Source:
+        def __init__(self, held: Any) -> None:
+            self.held = held
+
+        def shape(self, name: str) -> tuple[int, ...]:
+            return (64, 64)
+
+        def held_format(self, name: str) -> Any:
+            return self.held
+
+    for held, expected in (("q8", "q6"), (None, "q8"), ("q5", "q5"), ("q4", "q4")):
+        source: Any = Source(held)
+        assert _plan(source, "head", projection, "held").format == expected
+    source = Source("q8")
+    assert _plan(source, "layers.0.out", projection, "held").format == "q8"
 
 
 def test_greedy_is_the_best_with_its_probability(models: Any) -> None:

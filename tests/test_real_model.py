@@ -88,14 +88,17 @@ async def test_typing_computes_only_what_changed(editor: Editor, uri: str) -> No
 @pytest.mark.asyncio(loop_scope="module")
 async def test_cancel_stops_the_real_engine(editor: Editor, uri: str) -> None:
     """Cancel to answer under 50 ms, and the engine idle within a step or chunk."""
-    editor.open(_TEXT, uri)
+    # Long enough to be cancelled while the prompt is computed.
+    text = _TEXT * 40
+    editor.open(text, uri)
     before = (await editor.status())["outcomes"].get("cancelled", 0)
     waits = []
     for attempt in range(3):
         editor.change(uri, f"# {attempt}\n", (0, 0))
-        request = asyncio.ensure_future(editor.ask(uri, 11 + attempt, 0))
-        # Prefill at first, decoding later.
-        await asyncio.sleep(0.2 + 0.3 * attempt)
+        request = asyncio.ensure_future(
+            editor.ask(uri, text.count("\n") + 1 + attempt, 0)
+        )
+        await asyncio.sleep(0.1 + 0.1 * attempt)
         [identifier] = list(editor.client.protocol._request_futures)
         started = time.perf_counter()
         editor.client.cancel_request(types.CancelParams(id=identifier))

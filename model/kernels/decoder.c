@@ -4,6 +4,8 @@
  * and everything between the products are floats. One caller at a time; the caller's
  * thread works too, and Python's lock is free meanwhile.
  */
+#include <stddef.h>
+
 #include "attention.h"
 #include "matrix.h"
 #include "pool.h"
@@ -42,10 +44,17 @@ typedef struct {
   Workspace workspace;
 } Room;
 
+#if defined(_WIN32)
+#include <malloc.h>
+#define free_bytes _aligned_free
+static void *room_bytes(size_t bytes) { return _aligned_malloc(bytes + 64, 64); }
+#else
+#define free_bytes free
 static void *room_bytes(size_t bytes) {
   void *p = NULL;
   return posix_memalign(&p, 64, (bytes + 63) / 64 * 64) ? NULL : p;
 }
+#endif
 
 static int padded(int n) { return (n + 15) / 16 * 16; }
 
@@ -55,10 +64,10 @@ static int qkv_width(const Model *m) {
 
 void decoder_free_room(Room *room) {
   if (!room) return;
-  free(room->x); free(room->normed); free(room->qkv); free(room->attended);
-  free(room->up); free(room->activated); free(room->workspace.rounded.bytes);
-  free(room->workspace.rounded.scales); free(room->workspace.rounded.extras);
-  free(room->workspace.unpacked);
+  free_bytes(room->x); free_bytes(room->normed); free_bytes(room->qkv); free_bytes(room->attended);
+  free_bytes(room->up); free_bytes(room->activated); free_bytes(room->workspace.rounded.bytes);
+  free_bytes(room->workspace.rounded.scales); free_bytes(room->workspace.rounded.extras);
+  free_bytes(room->workspace.unpacked);
   free(room);
 }
 
@@ -315,5 +324,6 @@ int decoder_threads(int num_threads) {
 
 int decoder_layout(void) {
   /* Python checks that it sees the structures as we do. */
-  return (int)(sizeof(Model) + 1000 * sizeof(Layer) + 1000000 * sizeof(Matrix));
+  return (int)(sizeof(Model) + offsetof(Model, epsilon) + 1000 * sizeof(Layer) +
+               1000000 * sizeof(Matrix) + 10000000 * sizeof(Cache));
 }

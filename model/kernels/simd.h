@@ -15,7 +15,7 @@
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 
@@ -48,6 +48,10 @@ INLINE v16f fma16(v16f a, v16f b, v16f c) {
   z.h[0] = _mm256_fmadd_ps(x.h[0], y.h[0], z.h[0]);
   z.h[1] = _mm256_fmadd_ps(x.h[1], y.h[1], z.h[1]);
   return z.v;
+#elif defined(__aarch64__)
+  union { v16f v; float32x4_t q[4]; } x = {a}, y = {b}, z = {c};
+  for (int i = 0; i < 4; i++) z.q[i] = vfmaq_f32(z.q[i], x.q[i], y.q[i]);
+  return z.v;
 #else
   return a * b + c;
 #endif
@@ -73,22 +77,24 @@ INLINE float sum16(v16f v) {
 INLINE int32_t sum_int16(v16i v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_add_epi32((__m512i)v);
-#endif
+#else
   int32_t lanes[16], sum = 0;
   memcpy(lanes, &v, sizeof lanes);
   for (int i = 0; i < 16; i++) sum += lanes[i];
   return sum;
+#endif
 }
 
 INLINE float largest16(v16f v) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)v);
-#endif
+#else
   float lanes[16], best;
   memcpy(lanes, &v, sizeof lanes);
   best = lanes[0];
   for (int i = 1; i < 16; i++) best = lanes[i] > best ? lanes[i] : best;
   return best;
+#endif
 }
 
 INLINE v16f to_float(v16i v) { return __builtin_convertvector(v, v16f); }
@@ -226,7 +232,7 @@ INLINE v64b with_bit(v64b v, const uint8_t *mask, uint8_t value) {
 #endif
 }
 
-/* e to the power of x, within two units in the last place; 0 far below zero.
+/* e to the power of x, within two units in the last place; at least e^-87.
  * Cody and Waite's reduction and a polynomial of degree six. */
 INLINE v16f exp16(v16f x) {
   x = max16(x, splat(-87.3f));
