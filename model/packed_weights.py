@@ -92,6 +92,13 @@ def read_record(directory: Path) -> PackedRecord | None:
         entries = read_header(directory / WEIGHTS_NAME)
         sizes = {name: entry.end - entry.start for name, entry in entries.items()}
         whole = all(sizes.get(n) == one.num_bytes for n, one in matrices.items())
-    except (OSError, ValueError, TypeError, KeyError, WeightsCorruptError):
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        WeightsCorruptError,
+    ):
         return None
     return record if whole and record.packer_version == PACKER_VERSION else None
