@@ -137,18 +137,6 @@ INLINE void add_values(int kind, int count, const uint8_t *values, int dimension
   }
 }
 
-#define WITH_QUERIES(n, call)                                                          \
-  switch (n) {                                                                         \
-    case 1: { enum { COUNT = 1 }; call; break; }                                       \
-    case 2: { enum { COUNT = 2 }; call; break; }                                       \
-    case 3: { enum { COUNT = 3 }; call; break; }                                       \
-    case 4: { enum { COUNT = 4 }; call; break; }                                       \
-    case 5: { enum { COUNT = 5 }; call; break; }                                       \
-    case 6: { enum { COUNT = 6 }; call; break; }                                       \
-    case 7: { enum { COUNT = 7 }; call; break; }                                       \
-    default: { enum { COUNT = 8 }; call; break; }                                      \
-  }
-
 #define WITH_KIND(k, call)                                                             \
   switch (k) {                                                                         \
     case CACHE_F32: { enum { KIND = CACHE_F32 }; call; break; }                        \
@@ -158,13 +146,13 @@ INLINE void add_values(int kind, int count, const uint8_t *values, int dimension
 
 static void score(int kind, int count, const uint8_t *keys, int dimensions,
                   const float *const *queries, v16f *scores) {
-  WITH_KIND(kind, WITH_QUERIES(count, score_block(KIND, COUNT, keys, dimensions,
+  WITH_KIND(kind, WITH_COUNT(count, score_block(KIND, COUNT, keys, dimensions,
                                                   queries, scores)))
 }
 
 static void add(int kind, int count, const uint8_t *values, int dimensions,
                 int num_slots, float weights[QUERIES][SLOTS], Seen *seen) {
-  WITH_KIND(kind, WITH_QUERIES(count, add_values(KIND, COUNT, values, dimensions,
+  WITH_KIND(kind, WITH_COUNT(count, add_values(KIND, COUNT, values, dimensions,
                                                  num_slots, weights, seen)))
 }
 

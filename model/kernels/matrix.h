@@ -198,18 +198,6 @@ INLINE void float_product(int count, const float *block, int columns, const floa
   for (int m = 0; m < count; m++) result[m] = total[m];
 }
 
-#define WITH_COUNT(n, call)                                                            \
-  switch (n) {                                                                         \
-    case 1: { enum { COUNT = 1 }; call; break; }                                       \
-    case 2: { enum { COUNT = 2 }; call; break; }                                       \
-    case 3: { enum { COUNT = 3 }; call; break; }                                       \
-    case 4: { enum { COUNT = 4 }; call; break; }                                       \
-    case 5: { enum { COUNT = 5 }; call; break; }                                       \
-    case 6: { enum { COUNT = 6 }; call; break; }                                       \
-    case 7: { enum { COUNT = 7 }; call; break; }                                       \
-    default: { enum { COUNT = 8 }; call; break; }                                      \
-  }
-
 #define DEFINE_PRODUCT(NAME, FORMAT)                                                   \
   static void NAME(const uint8_t *block, int columns, int count, const int8_t *bytes,  \
                    const float *scales, const Extra *extras, v16f *result) {           \

@@ -19,6 +19,20 @@
 #include <arm_neon.h>
 #endif
 
+/* Do ``call`` with COUNT as a constant of 1 to 8, so that what it counts can stay in
+ * registers. */
+#define WITH_COUNT(n, call)                                                            \
+  switch (n) {                                                                         \
+    case 1: { enum { COUNT = 1 }; call; break; }                                       \
+    case 2: { enum { COUNT = 2 }; call; break; }                                       \
+    case 3: { enum { COUNT = 3 }; call; break; }                                       \
+    case 4: { enum { COUNT = 4 }; call; break; }                                       \
+    case 5: { enum { COUNT = 5 }; call; break; }                                       \
+    case 6: { enum { COUNT = 6 }; call; break; }                                       \
+    case 7: { enum { COUNT = 7 }; call; break; }                                       \
+    default: { enum { COUNT = 8 }; call; break; }                                      \
+  }
+
 typedef float v16f __attribute__((vector_size(64)));
 typedef int32_t v16i __attribute__((vector_size(64)));
 typedef uint32_t v16u __attribute__((vector_size(64)));
