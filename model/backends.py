@@ -8,6 +8,8 @@ family. What is not the first choice is a note in status, with the reason.
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -35,6 +37,7 @@ from model.interface import EngineOptions, LoadProgress, ProgressCallback
 from model.native_decoder import CacheKind
 from model.packed_weights import PackedWeights, Precision
 from model.packer import check_shape
+from model.safetensors_files import check_directory, read_header
 from model.weights import PreparedModel
 
 logger = logging.getLogger(__name__)
@@ -76,12 +79,13 @@ class LoadedBackend:
 def load_backend(
     prepared: PreparedModel,
     options: EngineOptions,
-    num_weights: int,
     report: ProgressCallback,
+    with_weights: Callable[[], PreparedModel],
 ) -> LoadedBackend:
     """Load a model's weights where they are computed fastest.
 
-    Raises a ``StablecodeError`` that says what to do.
+    ``prepared`` may lack its weights where the kernels pack them from the original;
+    ``with_weights`` brings them. Raises a ``StablecodeError`` that says what to do.
     """
     device = choose_device(options.device)
     notes: list[str] = []
@@ -93,19 +97,19 @@ def load_backend(
         logger.warning("%s", notes[-1])
     if config is not None and device == "cpu" and options.dtype in _PACKED_DTYPES:
         try:
-            return _load_native(prepared, config, options, num_weights, report)
+            return _load_native(prepared, config, options, report)
         except (UnsupportedArchitectureError, KernelsUnavailableError) as error:
             notes.append(f"backend: not our kernels, because {error}")
             logger.warning("%s", notes[-1])
+    prepared = with_weights()
     report(LoadProgress("load weights"))
-    return _load_in_torch(prepared, config, device, options, num_weights, notes)
+    return _load_in_torch(prepared, config, device, options, notes)
 
 
 def _load_native(
     prepared: PreparedModel,
     config: DecoderConfig,
     options: EngineOptions,
-    num_weights: int,
     report: ProgressCallback,
 ) -> LoadedBackend:
     from model.compiler import load_kernels
@@ -115,6 +119,7 @@ def _load_native(
     check_shape(config)
     report(LoadProgress("load kernels"))
     load_kernels()
+    num_weights = count_weights(prepared)
     precision, reason = choose_precision(prepared, options.dtype, num_weights)
     # Before minutes of work.
     check_room("cpu", free_bytes("cpu"), int(num_weights * _LEAST_BYTES[precision]), 0)
@@ -177,10 +182,11 @@ def _load_in_torch(
     config: DecoderConfig | None,
     device: str,
     options: EngineOptions,
-    num_weights: int,
     notes: list[str],
 ) -> LoadedBackend:
     import torch
+
+    num_weights = count_weights(prepared)
 
     torch.set_num_threads(choose_threads(options.threads))
     numbers = cache_numbers(prepared.directory, config)
@@ -282,3 +288,13 @@ def _machine_key(num_threads: int) -> str:
 
 def _reason(error: StablecodeError) -> str:
     return error.message[:1].lower() + error.message[1:]
+
+
+def count_weights(prepared: PreparedModel) -> int:
+    """Return how many numbers a model's weights are, from the files' headers."""
+    paths = check_directory(prepared.directory)
+    if not paths and prepared.entry is not None:
+        return prepared.entry.num_parameters
+    return sum(
+        math.prod(entry.shape) for path in paths for entry in read_header(path).values()
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from model import starter
 from model.catalog import CatalogEntry
 from model.convert import (
+    NO_WEIGHTS,
     Source,
     build_once,
     convert_gguf,
@@ -32,17 +33,19 @@ def cache_directory() -> Path:
     return Path(user_cache_dir("lsp-stablecode", appauthor=False))
 
 
-def starter_directory() -> Path:
-    """Return where the converted starter is kept."""
-    return cache_directory() / "models" / f"starter-{starter.STARTER_SHA256[:12]}"
+def starter_directory(*, weights: bool = True) -> Path:
+    """Return where the converted starter is kept, with or without its weights."""
+    name = f"starter-{starter.STARTER_SHA256[:12]}"
+    return cache_directory() / "models" / (name if weights else f"{name}-bare")
 
 
-def prepare_starter(progress: ProgressCallback | None) -> Path:
+def prepare_starter(progress: ProgressCallback | None, *, weights: bool = True) -> Path:
     """Return the converted starter, converting it the first time."""
-    directory = starter_directory()
+    directory = starter_directory(weights=weights)
+    dtype = DTYPE if weights else NO_WEIGHTS
 
     def is_current() -> bool:
-        conversion = usable(directory, DTYPE)
+        conversion = usable(directory, dtype)
         sha256 = starter.STARTER_SHA256
         return conversion is not None and conversion.source.sha256 == sha256
 
@@ -50,12 +53,12 @@ def prepare_starter(progress: ProgressCallback | None) -> Path:
         gguf = partial / "starter.gguf"
         starter.assemble(gguf, progress)
         source = Source("starter", starter.STARTER_SHA256, starter.STARTER_BYTES)
-        convert_gguf(gguf, partial, source, dtype=DTYPE, progress=progress)
+        convert_gguf(gguf, partial, source, dtype=dtype, progress=progress)
         gguf.unlink()
 
     if not is_current():
         starter.find_parts()
-        num_bytes = starter.STARTER_BYTES + _STARTER_WEIGHT_BYTES
+        num_bytes = starter.STARTER_BYTES + _STARTER_WEIGHT_BYTES * weights
         build_once(directory, num_bytes, is_current, build, progress)
     return directory
 

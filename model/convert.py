@@ -33,9 +33,11 @@ from model.safetensors_files import SafetensorsWriter, read_header
 _LOG = logging.getLogger(__name__)
 CONVERTER_VERSION = 1
 _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+_WEIGHTS = "model.safetensors"
+NO_WEIGHTS = "none"
 _FILES = (
     "config.json",
-    "model.safetensors",
+    _WEIGHTS,
     "tokenizer.json",
     "tokenizer_config.json",
 )
@@ -87,7 +89,8 @@ def usable(directory: Path, dtype: str = "bfloat16") -> Conversion | None:
     if conversion.converter_version != CONVERTER_VERSION:
         return None
     try:
-        read_header(directory / "model.safetensors")
+        if _WEIGHTS in conversion.file_bytes:
+            read_header(directory / _WEIGHTS)
         for name, num_bytes in conversion.file_bytes.items():
             if (directory / name).stat().st_size != num_bytes:
                 raise OSError(f"{name} is not as long as it was")
@@ -108,6 +111,7 @@ def convert_gguf(
 ) -> None:
     """Write the converted model into an existing empty ``directory``.
 
+    With the dtype ``NO_WEIGHTS`` all but the weights: who packs them reads the file.
     ``rope_theta`` replaces the file's assumed value where the file states none.
     Raises ``WeightsCorruptError``, ``UnsupportedArchitectureError``,
     ``TokenizerError``; OSError passes through.
@@ -121,15 +125,19 @@ def convert_gguf(
         if rope_theta is not None and not stated and "rope_parameters" in config:
             config["rope_parameters"]["rope_theta"] = rope_theta
             config["rope_theta"] = rope_theta
-        config["dtype"] = dtype
-        _write_weights(file, targets, directory / "model.safetensors", dtype, progress)
+        files: tuple[str, ...] = _FILES
+        if dtype == NO_WEIGHTS:
+            files = tuple(name for name in _FILES if name != _WEIGHTS)
+        else:
+            config["dtype"] = dtype
+            _write_weights(file, targets, directory / _WEIGHTS, dtype, progress)
         if progress is not None:
             progress(LoadProgress("convert tokenizer"))
         architecture = header.architecture
         notes = save_tokenizer(file, architecture, directory / "tokenizer.json")
         _write_json(directory / "config.json", config)
         _write_json(directory / "tokenizer_config.json", _tokenizer_config(file))
-    written = {name: (directory / name).stat().st_size for name in _FILES}
+    written = {name: (directory / name).stat().st_size for name in files}
     record = Conversion(source, dtype, written, notes=notes)
     _write_json(directory / "conversion.json", asdict(record))
 

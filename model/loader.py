@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from model.catalog import find_entry
 from model.device import (
@@ -95,12 +93,20 @@ def load_engine(
     from model.engine import LocalEngine
     from model.fim import DIALECTS, MOST_PSM_SUFFIX_TOKENS, PromptBuilder
     from model.tokenizer import CodeTokenizer
-    from model.weights import prepare
+    from model.weights import PreparedModel, prepare
 
     choice = choose_model(options.model, options.device, options.dtype)
-    prepared = prepare(
-        choice.model, allow_download=options.allow_download, progress=report
-    )
+
+    def prepare_model(weights: bool) -> PreparedModel:
+        return prepare(
+            choice.model,
+            allow_download=options.allow_download,
+            weights=weights,
+            progress=report,
+        )
+
+    # The kernels read the starter's own file; torch wants it converted.
+    prepared = prepare_model(weights=options.dtype != "auto")
     report(LoadProgress("load tokenizer"))
     tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")
     prompts = PromptBuilder(
@@ -109,7 +115,9 @@ def load_engine(
         prepared.default_fim_order,
         prepared.stop_tokens,
     )
-    loaded = load_backend(prepared, options, num_weights(prepared.directory), report)
+    loaded = load_backend(
+        prepared, options, report, lambda: prepare_model(weights=True)
+    )
     notes = (
         f"model {choice.model}: {choice.reason}",
         f"weights: {prepared.source}",
@@ -134,15 +142,4 @@ def load_engine(
         info,
         # In PSM every key computes the suffix again: in one pass, no more.
         psm_suffix_tokens=min(loaded.backend.chunk_tokens, MOST_PSM_SUFFIX_TOKENS),
-    )
-
-
-def num_weights(directory: Path) -> int:
-    """Return how many numbers a model's weights are, from the files' headers."""
-    from model.safetensors_files import check_directory, read_header
-
-    return sum(
-        math.prod(entry.shape)
-        for path in check_directory(directory)
-        for entry in read_header(path).values()
     )

@@ -62,8 +62,12 @@ def packed_weights(
 
 def packed_directory(prepared: PreparedModel, precision: Precision) -> Path:
     """Return where a model's packed weights are kept."""
+    if prepared.is_starter:
+        digest = starter.STARTER_SHA256[:12]
+        name = f"starter-{digest}-{precision}-v{PACKER_VERSION}"
+        return cache_directory() / "packed" / name
     place = prepared.gguf or prepared.directory
-    stem = "starter" if prepared.is_starter else place.stem
+    stem = place.stem
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:60].strip(".-") or "model"
     digest = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:12]
     return (

@@ -94,16 +94,20 @@ def prepare(
     name: str,
     *,
     allow_download: bool = False,
+    weights: bool = True,
     progress: ProgressCallback | None = None,
 ) -> PreparedModel:
     """Return a model's directory, downloading if allowed and converting if need be.
+
+    Without ``weights`` the starter's are left in its packages, for whoever packs them.
 
     ``name`` is a catalogue name, a directory, a GGUF file or a hub repository.
     Raises a ``ModelError`` that says what is wrong and what to do.
     """
     located = locate(name, allow_download, progress)
     if located.kind == "starter":
-        directory = prepare_starter(progress)
+        weights = weights or not starter.starter_available()
+        directory = prepare_starter(progress, weights=weights)
         return _describe(directory, located, located.entry)
     assert located.path is not None
     if located.kind == "gguf":

@@ -182,3 +182,18 @@ def test_drafted_cached_and_chunked_text_is_the_plain_one(
         found = quick.fill(ask).candidates[0]
         assert found.text == expected.text
         assert found.mean_logprob == expected.mean_logprob
+
+
+@pytest.mark.model
+def test_the_starter_is_written_once(cache: Path) -> None:
+    """Its kernels need no weights in bfloat16; torch gets them when it is asked."""
+    engine = load_engine(EngineOptions(model="starter", device="cpu"))
+    assert engine.info.backend.startswith("native C")
+    assert not list((cache / "models").glob("*/model.safetensors"))
+    assert (
+        "return"
+        in engine.fill(FillRequest("def add(a, b):\n    ", "\n", max_new_tokens=8))
+        .candidates[0]
+        .text
+    )
+    engine.close()
