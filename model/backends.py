@@ -187,7 +187,6 @@ def _load_in_torch(
     import torch
 
     num_weights = count_weights(prepared)
-
     torch.set_num_threads(choose_threads(options.threads))
     numbers = cache_numbers(prepared.directory, config)
     dtype, reason = options.dtype, ""
@@ -205,8 +204,8 @@ def _load_in_torch(
     placement = place(device, dtype)
     if reason:
         placement = replace(placement, notes=(reason,))
-    element_bytes = 2 if placement.dtype in ("int8", "int4") else 0
-    element_bytes = element_bytes or int(DTYPE_BYTES[placement.dtype])
+    # Quantised weights compute, and so cache, in 16 bits.
+    element_bytes = 4 if placement.dtype == "float32" else 2
     weight_bytes = int(num_weights * DTYPE_BYTES[placement.dtype])
     context_tokens = fit_context(
         options.context_tokens,

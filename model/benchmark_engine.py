@@ -17,6 +17,7 @@ from model.benchmark import (
 )
 from model.engine import LocalEngine
 from model.interface import Engine, EngineInfo
+from model.kv_cache import common_prefix_length
 
 OURS = "lsp-stablecode"
 
@@ -103,11 +104,7 @@ class EngineContender:
 
     def _hold(self, token_ids: Sequence[int]) -> Logits:
         """Bring the cache to ``token_ids``, of which the last is always computed."""
-        shared = 0
-        for held, wanted in zip(self._held, token_ids[:-1], strict=False):
-            if held != wanted:
-                break
-            shared += 1
+        shared = common_prefix_length(self._held, list(token_ids[:-1]))
         self._rewind(shared)
         return self._compute(token_ids[shared:])
 

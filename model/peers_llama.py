@@ -13,7 +13,8 @@ import numpy.typing as npt
 from model.benchmark import Completed, ModelCosts, PeerOptions
 from model.gguf_configs import Header
 from model.gguf_reader import GgufFile
-from model.peers_prompts import breaks_indent, common_prefix, find_moved
+from model.kv_cache import common_prefix_length
+from model.peers_prompts import breaks_indent, find_moved
 
 _CACHE_REUSE_TOKENS = 256
 """llama-server's ``--cache-reuse``, as llama.vim's documentation sets it."""
@@ -132,7 +133,7 @@ class LlamaRunner:
 
         The last token is always computed, for its logits.
         """
-        kept = min(common_prefix(self._held, token_ids), len(token_ids) - 1)
+        kept = min(common_prefix_length(self._held, token_ids), len(token_ids) - 1)
         moved = find_moved(self._held, token_ids[:-1], kept, _CACHE_REUSE_TOKENS)
         memory = llama_cpp.llama_get_memory(self._llama.ctx)
         if moved and not llama_cpp.llama_memory_can_shift(memory):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from model.benchmark import PeerUnavailableError, PromptForPeer
 from model.directory import vocabulary
 from model.fim import DIALECTS, PromptBuilder, Slot
+from model.kv_cache import common_prefix_length
 from model.tokenizer import CodeTokenizer
 from model.weights import prepare
 
@@ -57,14 +58,6 @@ class Moved:
     num_tokens: int
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """Return how many leading ids are the same."""
-    for index, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
-            return index
-    return min(len(left), len(right))
-
-
 def find_moved(
     held: Sequence[int], wanted: Sequence[int], start: int, least_tokens: int
 ) -> list[Moved]:
@@ -76,7 +69,7 @@ def find_moved(
     moved = []
     source = target = start
     while source < len(held) and target < len(wanted):
-        length = common_prefix(held[source:], wanted[target:])
+        length = common_prefix_length(held[source:], wanted[target:])
         if length >= least_tokens:
             moved.append(Moved(source, target, length))
             source += length

@@ -36,11 +36,11 @@ from model import (
     start_peer,
 )
 from model.benchmark_engine import costs_of_directory
+from model.kv_cache import common_prefix_length
 from model.peers import gguf_of
 from model.peers_prompts import (
     Moved,
     breaks_indent,
-    common_prefix,
     find_moved,
     line_windows,
 )
@@ -222,10 +222,10 @@ def test_llama_vim_sends_whole_lines() -> None:
 
 def test_the_longest_common_prefix() -> None:
     """As many leading ids as are the same."""
-    assert common_prefix([1, 2, 3], [1, 2, 4]) == 2
-    assert common_prefix([1, 2], [1, 2, 3]) == 2
-    assert common_prefix([], [1]) == 0
-    assert common_prefix([2], [1]) == 0
+    assert common_prefix_length([1, 2, 3], [1, 2, 4]) == 2
+    assert common_prefix_length([1, 2], [1, 2, 3]) == 2
+    assert common_prefix_length([], [1]) == 0
+    assert common_prefix_length([2], [1]) == 0
 
 
 def test_pieces_that_moved_are_found_from_a_length_on() -> None:
