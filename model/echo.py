@@ -53,6 +53,10 @@ class EchoEngine:
     def close(self) -> None:
         """Nothing is held."""
 
+    def count_tokens(self, text: str) -> int:
+        """Return how many words and signs a text is."""
+        return len(_TOKEN.findall(text))
+
     def fill(
         self,
         request: FillRequest,

@@ -63,6 +63,10 @@ class LocalEngine:
         self._sessions.clear()
         self._drafter.forget()
 
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text is."""
+        return len(self._tokenizer.encode(text))
+
     def fill(
         self,
         request: FillRequest,

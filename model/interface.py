@@ -6,7 +6,7 @@ loaded. Times are milliseconds, counts are tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -73,12 +73,57 @@ StopRule = Callable[[str], Cut | None]
 
 
 @dataclass(frozen=True, slots=True)
+class GeneratedToken:
+    """One token of a candidate: the characters it completed, perhaps none.
+
+    ``logprob`` is that of the distribution it was chosen from: where the token had to
+    continue what was typed, of the tokens that do.
+    """
+
+    text: str
+    logprob: float
+
+
+TokenRule = Callable[[Sequence[GeneratedToken]], Cut | None]
+"""Pure function of all tokens generated so far; called after every new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChunk:
+    """Text from elsewhere that is shown to the model before the document.
+
+    ``path`` is relative to the workspace, with ``/``. ``source`` names why it is
+    there, such as ``definition``.
+    """
+
+    path: str
+    text: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPart:
+    """A part of a prompt: ``context``, ``suffix``, ``prefix`` or ``control``.
+
+    ``num_reused`` of its ``num_tokens`` were not computed again.
+    """
+
+    kind: str
+    num_tokens: int
+    num_reused: int = 0
+    path: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FillRequest:
     """Fill the gap between ``prefix`` and ``suffix``.
 
     ``prefix_start_line`` is the line number in the document at which ``prefix``
     begins, so that a window cut at a multiple of lines stays where it is while the
-    user types.
+    user types. With ``heal``, a word or blank that the cursor cuts is completed as if
+    the model had read it whole. ``context`` stands before the document, in its order,
+    in the way that the model was taught; ``path`` is the document's.
     """
 
     prefix: str
@@ -90,6 +135,11 @@ class FillRequest:
     num_candidates: int = 1
     stop_rule: StopRule | None = None
     prefix_start_line: int = 0
+    token_rule: TokenRule | None = None
+    heal: bool = False
+    context: tuple[ContextChunk, ...] = ()
+    path: str = ""
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +147,15 @@ class Candidate:
     """One generated text, already cut by the stop rule.
 
     ``finish_reason`` is ``eos``, ``length``, ``cancelled`` or the rule's own reason.
-    ``mean_logprob`` is the mean log-probability of the generated tokens.
+    ``mean_logprob`` is the mean log-probability of the generated tokens, which
+    ``tokens`` holds one by one, those after a cut included.
     """
 
     text: str
     finish_reason: str
     num_tokens: int
     mean_logprob: float
+    tokens: tuple[GeneratedToken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +178,18 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """Candidates, best first; none when cancelled during prefill."""
+    """Candidates, best first; none when cancelled during prefill.
+
+    ``healed`` is the end of the prefix that was taken back and generated again; it is
+    no part of any candidate's text.
+    """
 
     candidates: tuple[Candidate, ...]
     statistics: Statistics
     fim_order: str
     cancelled: bool = False
+    parts: tuple[PromptPart, ...] = ()
+    healed: str = ""
 
 
 class Engine(Protocol):
@@ -140,6 +198,10 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo:
         """What is loaded."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text is."""
         ...
 
     def fill(
