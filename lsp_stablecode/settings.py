@@ -210,6 +210,46 @@ class Settings:
             "`auto` follows your typing.",
         ),
     )
+    context: bool = field(
+        default=True,
+        metadata=_metadata(
+            key="context",
+            kind="flag",
+            description="Whether a prompt may hold text of other documents: open ones, "
+            "what you edited lately, definitions of names used at the cursor.",
+        ),
+    )
+    least_confidence: float | None = field(
+        default=None,
+        metadata=_metadata(
+            key="leastConfidence",
+            kind="number",
+            minimum=0,
+            maximum=1,
+            automatic=True,
+            description="A suggestion that nobody asked for by hand is shown if it is "
+            "right at least this probably; `auto` follows what you accept.",
+        ),
+    )
+    learn_from_use: bool = field(
+        default=True,
+        metadata=_metadata(
+            key="learnFromUse",
+            kind="flag",
+            description="Whether to count, on this machine, which suggestions you "
+            "accept; no text is kept.",
+        ),
+    )
+    look_ahead: When = field(
+        default="auto",
+        metadata=_metadata(
+            key="lookAhead",
+            kind="choice",
+            choices=get_args(When),
+            description="Whether to compute what follows a suggestion while it is "
+            "shown; `auto` does unless the computer runs on its battery.",
+        ),
+    )
     enable: bool = field(
         default=True,
         metadata=_metadata(
