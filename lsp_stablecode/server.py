@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Literal
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp_stablecode import __version__
-from lsp_stablecode.document_store import DocumentItem
+from lsp_stablecode.completion_handlers import (
+    register_inline_completion,
+    register_plain_completion,
+)
+from lsp_stablecode.document_handlers import register_documents
 from lsp_stablecode.files import path_of
 from lsp_stablecode.lifecycle import watch_client
 from lsp_stablecode.progress import ProgressReporter
@@ -20,17 +24,14 @@ from lsp_stablecode.protocol import (
     log_server_error,
     make_converter,
 )
-from lsp_stablecode.session import Selected, Session, SettingsSource
+from lsp_stablecode.session import Session
 from lsp_stablecode.settings import Settings
+from lsp_stablecode.settings_sources import SettingsSource
 from lsp_stablecode.trace import Tracer
 from lsp_stablecode.wire import (
     ACCEPTED,
     SECTION,
-    accepted_command,
     choose_encoding,
-    completion_item,
-    position_of,
-    range_of,
     wants_plain_completion,
     workspace_folders,
 )
@@ -126,8 +127,8 @@ def make_server(settings: Settings, tracer: Tracer | None = None) -> StablecodeS
     """Return a server with all its handlers."""
     server = StablecodeServer(settings, tracer)
     _register_lifecycle(server)
-    _register_documents(server)
-    _register_completion(server)
+    register_documents(server, server.session)
+    register_inline_completion(server, server.session)
     _register_commands(server)
     return server
 
@@ -142,7 +143,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         session.folders = workspace_folders(params)
         server.take_settings("initialization", params.initialization_options)
         if wants_plain_completion(params.capabilities, session.settings):
-            _offer_plain_completion(server)
+            register_plain_completion(server, server.session)
         if params.process_id is not None:
             watch_client(params.process_id, session.close)
 
@@ -166,7 +167,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         if server.can_pull_settings:
             await server.pull_settings()
         await _offer_plain_completion_late(server)
-        if session.model_state.name != "idle":
+        if session.model.state.name != "idle":
             server.spawn(session.load_model())
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
@@ -185,144 +186,6 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         session.stop()
 
 
-def _register_documents(server: StablecodeServer) -> None:
-    session = server.session
-    documents = session.documents
-
-    @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        documents.open(*_item(params.text_document))
-
-    @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def did_change(params: types.DidChangeTextDocumentParams) -> None:
-        _change(params.text_document, params.content_changes)
-
-    @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        _close(params.text_document.uri)
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
-    def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
-        notebook = params.notebook_document
-        cells = {one.uri: _item(one) for one in params.cell_text_documents}
-        order = [one.document for one in notebook.cells if one.document in cells]
-        documents.open_notebook(
-            notebook.uri, notebook.notebook_type, [cells[uri] for uri in order]
-        )
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
-    def did_change_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
-        cells = params.change.cells
-        if cells is None:
-            return
-        if cells.structure is not None:
-            array = cells.structure.array
-            # First: a cell whose language changes is closed and opened at once.
-            for cell in cells.structure.did_close or ():
-                _close(cell.uri)
-            documents.change_cells(
-                params.notebook_document.uri,
-                array.start,
-                array.delete_count,
-                [one.document for one in array.cells or ()],
-                opened=[_item(one) for one in cells.structure.did_open or ()],
-            )
-        for text in cells.text_content or ():
-            _change(text.document, text.changes)
-
-    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
-    def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
-        for cell in params.cell_text_documents:
-            _close(cell.uri)
-        documents.close_notebook(params.notebook_document.uri)
-
-    def _item(document: types.TextDocumentItem) -> DocumentItem:
-        return (document.uri, document.language_id, document.version, document.text)
-
-    def _change(
-        document: types.VersionedTextDocumentIdentifier,
-        changes: Sequence[types.TextDocumentContentChangeEvent],
-    ) -> None:
-        changed = documents.change(
-            document.uri,
-            document.version,
-            [
-                (
-                    (position_of(change.range.start), position_of(change.range.end))
-                    if isinstance(change, types.TextDocumentContentChangePartial)
-                    else None,
-                    change.text,
-                )
-                for change in changes
-            ],
-        )
-        session.note_edit(changed.uri)
-
-    def _close(uri: str) -> None:
-        closed = documents.close(uri)
-        if closed is not None:
-            session.note_close(closed.uri)
-
-
-def _register_completion(server: StablecodeServer) -> None:
-    session = server.session
-
-    # Without options pygls would not advertise it.
-    @server.feature(
-        types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions()
-    )
-    async def inline_completion(
-        params: types.InlineCompletionParams,
-    ) -> types.InlineCompletionList:
-        info = params.context.selected_completion_info
-        selected = None
-        if info is not None:
-            selected = Selected(
-                info.text, position_of(info.range.start), position_of(info.range.end)
-            )
-        items = await session.complete(
-            params.text_document.uri,
-            position_of(params.position),
-            explicit=params.context.trigger_kind
-            == types.InlineCompletionTriggerKind.Invoked,
-            selected=selected,
-        )
-        return types.InlineCompletionList(
-            items=[
-                types.InlineCompletionItem(
-                    insert_text=one.text,
-                    range=range_of(one),
-                    command=accepted_command(one),
-                )
-                for one in items
-            ]
-        )
-
-
-def _offer_plain_completion(server: StablecodeServer) -> None:
-    """Register ``textDocument/completion``; advertised before ``initialize`` ends."""
-    session = server.session
-
-    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions())
-    async def completion(params: types.CompletionParams) -> types.CompletionList:
-        if not wants_plain_completion(server.client_capabilities, session.settings):
-            return types.CompletionList(is_incomplete=True, items=[])
-        explicit = (
-            params.context is None
-            or params.context.trigger_kind == types.CompletionTriggerKind.Invoked
-        )
-        uri = params.text_document.uri
-        items = await session.complete(
-            uri, position_of(params.position), explicit=explicit, kind="menu"
-        )
-        if not items:
-            return types.CompletionList(is_incomplete=True, items=[])
-        document = session.documents.get(uri)
-        return types.CompletionList(
-            is_incomplete=True, items=[completion_item(one, document) for one in items]
-        )
-
-
 async def _offer_plain_completion_late(server: StablecodeServer) -> None:
     """Offer plain completion if settings that came after ``initialize`` ask for it."""
     capabilities = server.client_capabilities
@@ -333,11 +196,11 @@ async def _offer_plain_completion_late(server: StablecodeServer) -> None:
     document = capabilities.text_document
     completion = document.completion if document else None
     if not (completion and completion.dynamic_registration):
-        server.session.say(
+        server.session.notices.say(
             "completionFallback takes effect when the editor starts the server anew."
         )
         return
-    _offer_plain_completion(server)
+    register_plain_completion(server, server.session)
     server.spawn(_register(server, types.TEXT_DOCUMENT_COMPLETION, {}))
 
 

@@ -10,7 +10,7 @@ from pygls.capabilities import ServerCapabilitiesBuilder
 
 from lsp_stablecode.documents import Document, PositionEncoding
 from lsp_stablecode.files import path_of
-from lsp_stablecode.session import Item, Position
+from lsp_stablecode.items import Item, Position
 from lsp_stablecode.settings import Settings
 
 SECTION = "lsp-stablecode"

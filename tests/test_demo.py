@@ -21,9 +21,9 @@ from lsp_stablecode.demo.picture import check_place
 from lsp_stablecode.demo.scenes import SCENES, Scene, View
 from lsp_stablecode.demo.show import code, marks_for
 from lsp_stablecode.errors import DocumentError
+from lsp_stablecode.items import Item
 from lsp_stablecode.languages import language_of
-from lsp_stablecode.server import range_of
-from lsp_stablecode.session import Item
+from lsp_stablecode.wire import range_of
 
 SAMPLES = Path(__file__).parents[1] / "lsp_stablecode/demo/samples"
 
