@@ -1,7 +1,7 @@
 """Known models: where their weights come from and how they were trained.
 
 Facts only, no behaviour: the fill-in-the-middle formats themselves are in
-``model.fim`` and are named here by their dialect.
+``model.dialects`` and are named here by their dialect.
 """
 
 from __future__ import annotations

@@ -95,6 +95,10 @@ class LocalEngine:
             budget_tokens=budget,
             prefix_start_line=request.prefix_start_line,
             psm_suffix_tokens=self._psm_suffix_tokens,
+            heal=request.heal,
+            context=request.context,
+            path=request.path,
+            repository=request.repository,
         )
         drafter = None
         # A sample is not guessed, and candidates are decoded side by side instead.

@@ -1,142 +1,74 @@
-"""Fill-in-the-middle dialects as data, and prompts assembled in token ids.
-
-Orders after Bavarian et al., "Efficient Training of Language Models to Fill in the
-Middle" (arXiv:2207.14255): PSM puts the prefix first, SPM the suffix. In SPM's
-variant with all markers in front (``<prefix><suffix>S<middle>P``) everything stays
-cached while the user types, because the prompt grows only at its end.
-"""
+"""Prompts assembled in token ids: other files, suffix and prefix, within a budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
+from model.dialects import FimDialect, RepositoryFormat, Slot, Template
 from model.errors import TokenizerError
-from model.interface import FimOrder
+from model.healing import Healing, plan_healing
+from model.interface import ContextChunk, FimOrder, PromptPart
 from model.tokenizer import CodeTokenizer
+from model.windows import fit_prefix, fit_suffix
 
 MOST_PSM_SUFFIX_TOKENS = 512
-
-
-class Slot(Enum):
-    """Where the user's text goes in a template."""
-
-    PREFIX = "prefix"
-    SUFFIX = "suffix"
-
-
-Template = tuple[str | Slot, ...]
-"""Control tokens by spelling, with slots for the user's text."""
-
-_P, _S = Slot.PREFIX, Slot.SUFFIX
-
-
-@dataclass(frozen=True, slots=True)
-class FimDialect:
-    """How one family of models was taught to fill in the middle."""
-
-    name: str
-    psm: Template | None = None
-    spm: Template | None = None
-    prefix_only: Template = (_P,)
-
-    @property
-    def orders(self) -> tuple[str, ...]:
-        """The orders this dialect has a template for."""
-        return tuple(
-            order
-            for order, template in (("psm", self.psm), ("spm", self.spm))
-            if template is not None
-        )
-
-    def choose(self, order: FimOrder, default: str) -> tuple[str, Template]:
-        """Return the order to use and its template.
-
-        An order the dialect lacks falls back to one it has, or to the prefix alone.
-        """
-        wanted = default if order == "auto" else order
-        templates = {"psm": self.psm, "spm": self.spm}
-        for name in (wanted, *self.orders):
-            template = templates.get(name)
-            if template is not None:
-                return name, template
-        return "prefix-only", self.prefix_only
-
-
-_BIGCODE_PSM: Template = ("<fim_prefix>", _P, "<fim_suffix>", _S, "<fim_middle>")
-_BIGCODE_SPM: Template = ("<fim_prefix>", "<fim_suffix>", _S, "<fim_middle>", _P)
-
-DIALECTS: dict[str, FimDialect] = {
-    dialect.name: dialect
-    for dialect in (
-        FimDialect("starcoder", _BIGCODE_PSM, _BIGCODE_SPM),
-        FimDialect("stable-code", _BIGCODE_PSM, _BIGCODE_SPM),
-        # The tokenizer has the tokens, but nothing says the model was taught them.
-        FimDialect("stablecode-alpha"),
-        FimDialect(
-            "starcoder2",
-            _BIGCODE_PSM,
-            _BIGCODE_SPM,
-        ),
-        FimDialect("granite", _BIGCODE_PSM, _BIGCODE_SPM),
-        FimDialect(
-            "refact",
-            spm=("<fim_suffix>", _S, "<fim_prefix>", _P, "<fim_middle>"),
-        ),
-        FimDialect(
-            "codellama",
-            psm=("<s>", "▁<PRE>", _P, "▁<SUF>", _S, "▁<MID>"),
-            prefix_only=("<s>", _P),
-        ),
-        FimDialect(
-            "deepseek-coder",
-            psm=(
-                "<｜begin▁of▁sentence｜>",
-                "<｜fim▁begin｜>",
-                _P,
-                "<｜fim▁hole｜>",
-                _S,
-                "<｜fim▁end｜>",
-            ),
-            prefix_only=("<｜begin▁of▁sentence｜>", _P),
-        ),
-        FimDialect(
-            "qwen2.5-coder",
-            psm=("<|fim_prefix|>", _P, "<|fim_suffix|>", _S, "<|fim_middle|>"),
-            spm=("<|fim_prefix|>", "<|fim_suffix|>", _S, "<|fim_middle|>", _P),
-        ),
-        FimDialect(
-            "codegemma",
-            psm=("<bos>", "<|fim_prefix|>", _P, "<|fim_suffix|>", _S, "<|fim_middle|>"),
-            prefix_only=("<bos>", _P),
-        ),
-        FimDialect(
-            "codestral",
-            spm=("<s>", "[SUFFIX]", _S, "[PREFIX]", _P),
-            prefix_only=("<s>", _P),
-        ),
-        FimDialect("none"),
-    )
-}
+# Of the budget; the rest is the document's own.
+_MOST_CONTEXT_SHARE = 0.5
+# What a prompt may begin with before anything else.
+_TEXT_STARTS = frozenset(("<s>", "<bos>", "<｜begin▁of▁sentence｜>"))
+_KEPT_ENCODINGS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt ready for the engine."""
+    """A prompt ready for the engine; ``healing`` is what it left out of the prefix."""
 
     token_ids: list[int]
     order: str
     num_prefix_tokens: int
     num_suffix_tokens: int
+    parts: tuple[PromptPart, ...] = ()
+    healing: Healing | None = None
+
+    def parts_with(self, num_reused: int) -> tuple[PromptPart, ...]:
+        """Return the parts, the first ``num_reused`` tokens being reused ones."""
+        found = []
+        for part in self.parts:
+            reused = max(0, min(num_reused, part.num_tokens))
+            num_reused -= part.num_tokens
+            found.append(
+                PromptPart(part.kind, part.num_tokens, reused, part.path, part.source)
+            )
+        return tuple(found)
+
+
+class _Draft:
+    """Token ids on their way to a prompt, part by part."""
+
+    def __init__(self) -> None:
+        self.token_ids: list[int] = []
+        self.parts: list[PromptPart] = []
+
+    def add(
+        self, kind: str, token_ids: Sequence[int], path: str = "", source: str = ""
+    ) -> None:
+        self.token_ids.extend(token_ids)
+        last = self.parts[-1] if self.parts else None
+        if last is not None and kind == "control" == last.kind:
+            self.parts[-1] = PromptPart(kind, last.num_tokens + len(token_ids))
+        elif token_ids:
+            self.parts.append(PromptPart(kind, len(token_ids), 0, path, source))
 
 
 class PromptBuilder:
     """Prompts for one tokenizer and dialect.
 
-    All control tokens are looked up when it is made, so a model that lacks one
-    fails then (``TokenizerError``) and not while somebody types. ``stop_ids`` are
-    the model's stop tokens and every other control token: none may be shown.
+    The fill-in-the-middle tokens are looked up when it is made, so a model that
+    lacks one fails then (``TokenizerError``) and not while somebody types.
+    ``stop_ids`` are the model's stop tokens and every other control token: none may
+    be shown.
+    ``notes`` say what the tokenizer lacks that prompts can do without.
     """
 
     def __init__(
@@ -150,10 +82,23 @@ class PromptBuilder:
         self._dialect = dialect
         self._default_order = default_order
         self._control_ids: dict[str, int] = {}
+        self._encoded: dict[str, list[int]] = {}
         for template in (dialect.psm, dialect.spm, dialect.prefix_only):
             for part in template or ():
                 if isinstance(part, str):
                     self._control_ids[part] = tokenizer.control_id(part)
+        self.notes: tuple[str, ...] = ()
+        self._form = dialect.repository
+        try:
+            self._control_ids |= {
+                token: tokenizer.control_id(token) for token in self._form.tokens
+            }
+        except TokenizerError:
+            self._form = RepositoryFormat()
+            self.notes = (
+                "other files: named in comments, since the tokenizer lacks "
+                + " or ".join(dialect.repository.tokens),
+            )
         self.stop_ids = tokenizer.control_ids | frozenset(
             tokenizer.control_id(token) for token in stop_tokens
         )
@@ -179,97 +124,134 @@ class PromptBuilder:
         budget_tokens: int,
         prefix_start_line: int = 0,
         psm_suffix_tokens: int = MOST_PSM_SUFFIX_TOKENS,
+        heal: bool = False,
+        context: Sequence[ContextChunk] = (),
+        path: str = "",
+        repository: str = "",
     ) -> Prompt:
-        """Fit ``prefix`` and ``suffix`` into ``budget_tokens`` and assemble them.
+        """Fit everything into ``budget_tokens`` and assemble it.
 
-        PSM computes the whole suffix again at every key, so it gets no more than
-        ``psm_suffix_tokens`` there: what one pass takes.
+        Context that does not fit into half of the budget is left out, the first
+        chunks first. PSM computes the whole suffix again at every key, so it gets no
+        more than ``psm_suffix_tokens`` there: what one pass takes.
         """
         name, template = self._dialect.choose(order, self._default_order)
         budget = budget_tokens - sum(isinstance(part, str) for part in template)
+        files = self._files(
+            context, path, repository, int(budget * _MOST_CONTEXT_SHARE)
+        )
+        # Rounded up, so that a small change leaves the other windows where they are.
+        budget -= min(_round_up(len(files.token_ids), 128), budget // 2)
         suffix_ids: list[int] = []
         most = budget // 4
         if name == "psm":
             most = min(most, psm_suffix_tokens)
         if Slot.SUFFIX in template:
             suffix_ids = fit_suffix(self._tokenizer, suffix, most)
-        # Rounded up, so that a small change of the suffix leaves the prefix's window.
-        reserved = min(-(-len(suffix_ids) // 64) * 64, most)
         prefix_ids = fit_prefix(
-            self._tokenizer, prefix, budget - reserved, prefix_start_line
+            self._tokenizer,
+            prefix,
+            budget - min(_round_up(len(suffix_ids), 64), most),
+            prefix_start_line,
         )
-        slots = {Slot.PREFIX: prefix_ids, Slot.SUFFIX: suffix_ids}
-        token_ids: list[int] = []
-        for part in template:
-            if isinstance(part, Slot):
-                token_ids.extend(slots[part])
-            else:
-                token_ids.append(self._control_ids[part])
-        if not token_ids:
+        healing = plan_healing(self._tokenizer, prefix_ids) if heal else None
+        if healing is not None:
+            prefix_ids = prefix_ids[: -len(healing.token_ids)]
+        draft = self._assemble(template, files, prefix_ids, suffix_ids)
+        if not draft.token_ids:
             # An empty file without FIM: a text starts after an end-of-text token.
-            token_ids.append(min(self.stop_ids))
-        return Prompt(token_ids, name, len(prefix_ids), len(suffix_ids))
+            draft.add("control", [min(self.stop_ids)])
+        return Prompt(
+            draft.token_ids,
+            name,
+            len(prefix_ids),
+            len(suffix_ids),
+            tuple(draft.parts),
+            healing,
+        )
+
+    def _assemble(
+        self,
+        template: Template,
+        files: _Draft,
+        prefix_ids: Sequence[int],
+        suffix_ids: Sequence[int],
+    ) -> _Draft:
+        draft = _Draft()
+        in_front = self._form.file is not None
+        pending: _Draft | None = files
+        for part in template:
+            goes_here = part is Slot.PREFIX
+            if in_front:
+                goes_here = part not in _TEXT_STARTS
+            if pending is not None and goes_here:
+                draft.token_ids += pending.token_ids
+                draft.parts += pending.parts
+                pending = None
+            if part is Slot.PREFIX:
+                draft.add("prefix", prefix_ids)
+            elif part is Slot.SUFFIX:
+                draft.add("suffix", suffix_ids)
+            else:
+                assert isinstance(part, str)
+                draft.add("control", [self._control_ids[part]])
+        return draft
+
+    def _files(
+        self,
+        context: Sequence[ContextChunk],
+        path: str,
+        repository: str,
+        budget_tokens: int,
+    ) -> _Draft:
+        """Return the other files and the document's path, as the model was taught."""
+        form = self._form
+        chunks = [
+            (
+                one,
+                self._heading(one.path)
+                + self._encode(
+                    one.text if one.text.endswith("\n") else one.text + "\n"
+                ),
+            )
+            for one in context
+        ]
+        is_titled = form.file is not None or bool(chunks)
+        title = self._heading(path) if path and is_titled else []
+        name: list[int] = []
+        if form.repository and repository and (chunks or title):
+            name = [
+                self._control_ids[form.repository],
+                *self._encode(repository + "\n"),
+            ]
+        room = budget_tokens - len(name) - len(title)
+        kept: list[tuple[ContextChunk, list[int]]] = []
+        for chunk, token_ids in reversed(chunks):
+            room -= len(token_ids)
+            if room < 0:
+                break
+            kept.insert(0, (chunk, token_ids))
+        draft = _Draft()
+        draft.add("control", name)
+        for chunk, token_ids in kept:
+            draft.add("context", token_ids, chunk.path, chunk.source)
+        draft.add("control", title)
+        return draft
+
+    def _heading(self, path: str) -> list[int]:
+        form = self._form
+        if form.file is None:
+            return self._encode(form.heading.format(path=path))
+        return [self._control_ids[form.file], *self._encode(path + "\n")]
+
+    def _encode(self, text: str) -> list[int]:
+        """Return the ids of a text that is asked for at every key."""
+        if text not in self._encoded:
+            if len(self._encoded) >= _KEPT_ENCODINGS:
+                self._encoded.clear()
+            self._encoded[text] = self._tokenizer.encode(text)
+        return self._encoded[text]
 
 
-def fit_suffix(tokenizer: CodeTokenizer, text: str, budget_tokens: int) -> list[int]:
-    """Return the ids of as many whole leading lines of ``text`` as fit.
-
-    A first line that is too long by itself is cut at a token.
-    """
-    text = text[: budget_tokens * 12]
-    token_ids, starts = tokenizer.encode_with_offsets(text)
-    if len(token_ids) <= budget_tokens:
-        return token_ids
-    limit = starts[budget_tokens]
-    end = max(text.rfind("\n", 0, limit), text.rfind("\r", 0, limit)) + 1
-    if end == 0:
-        return token_ids[:budget_tokens]
-    return tokenizer.encode(text[:end])[:budget_tokens]
-
-
-def fit_prefix(
-    tokenizer: CodeTokenizer, text: str, budget_tokens: int, start_line: int
-) -> list[int]:
-    """Return the ids of the end of ``text``, cut at its front in coarse steps.
-
-    The cut is a line whose number in the document is a multiple of as high a power
-    of two as leaves at least half of the budget filled. So the window's edge stands
-    still while the user types, and the cache with it: after a move there is room for
-    many lines until the next one.
-    """
-    if budget_tokens <= 0:
-        return []
-    text, start_line = _last_characters(text, budget_tokens * 12, start_line)
-    token_ids, starts = tokenizer.encode_with_offsets(text)
-    if len(token_ids) <= budget_tokens:
-        return token_ids
-    # Character offsets between which a cut leaves half to all of the budget.
-    earliest = starts[len(token_ids) - budget_tokens]
-    latest = starts[len(token_ids) - budget_tokens // 2]
-    cut, best = 0, 0
-    line = start_line
-    position = text.find("\n") + 1
-    while 0 < position <= latest:
-        line += 1
-        roundness = line & -line
-        if position >= earliest and roundness >= best:
-            cut, best = position, roundness
-        position = text.find("\n", position) + 1
-    if best:
-        kept = tokenizer.encode(text[cut:])
-        # Tokens may fall differently when a text begins at the cut.
-        return kept[-budget_tokens:]
-    # Very long lines: drop whole quarters of the budget instead.
-    quarter = max(1, budget_tokens // 4)
-    excess = len(token_ids) - budget_tokens
-    return token_ids[-(-excess // quarter) * quarter :]
-
-
-def _last_characters(text: str, limit: int, start_line: int) -> tuple[str, int]:
-    """Drop text far beyond any budget before it costs tokenising, in coarse steps."""
-    excess = len(text) - limit
-    if excess <= 0:
-        return text, start_line
-    step = max(1, limit // 4)
-    dropped = min(-(-excess // step) * step, len(text))
-    return text[dropped:], start_line + text.count("\n", 0, dropped)
+def _round_up(count: int, step: int) -> int:
+    return -(-count // step) * step

@@ -9,9 +9,10 @@ from model.batch import Batch, candidate_limit
 from model.draft import Drafter
 from model.errors import OutOfMemoryError
 from model.fim import Prompt
+from model.healing import HealingState
 from model.interface import CancelFlag, Candidate, FillRequest, FillResult
 from model.meter import Meter
-from model.sampling import Sampler, Scored, make_sampler
+from model.sampling import Sampler, Scored, choose_of, make_sampler, top_of
 from model.sessions import Sessions
 from model.tokenizer import CodeTokenizer
 from model.transcript import Transcript
@@ -54,6 +55,7 @@ class Generation:
         self._on_text = on_text
         self._meter = Meter()
         self._meter.add(prompt_tokens=len(prompt.token_ids))
+        self._healed = prompt.healing.text if prompt.healing else ""
         self._candidates: list[Candidate] = []
 
     def run(self) -> FillResult:
@@ -69,11 +71,14 @@ class Generation:
                     self._decode_several(self._first_tokens(logits), logits)
         except _Cancelled:
             cancelled = True
+        statistics = self._meter.statistics
         return FillResult(
             tuple(self._candidates),
-            self._meter.statistics,
+            statistics,
             self._prompt.order,
             cancelled,
+            self._prompt.parts_with(statistics.reused_tokens),
+            self._healed,
         )
 
     def _prefill(self) -> tuple[Logits, list[int]]:
@@ -99,13 +104,20 @@ class Generation:
             self._forward(token_ids[last : last + self._chunk_tokens], wanted=False)
             last += self._chunk_tokens
         pending = token_ids[last:]
+        if self._prompt.healing is not None:
+            # What comes next is half known already, and chosen of few.
+            return self._forward(pending), []
         draft = self._propose(self._request.max_new_tokens - 1, len(pending))
         return self._forward(pending, draft), draft
 
     def _first_tokens(self, logits: Logits) -> list[Scored | None]:
         """Return the forced first token of each candidate; ``None`` samples it."""
         wanted = self._request.num_candidates
-        best, *others = logits.top(0, wanted + 1)
+        healing = self._healing()
+        if healing is None:
+            best, *others = logits.top(0, wanted + 1)
+        else:
+            best, *others = top_of(logits.row(0), healing.allowed(), wanted)
         # A candidate that begins by ending is no candidate, unless it is the best.
         alternatives = [one for one in others if one[0] not in self._stop_ids]
         sampled = self._request.temperature > 0
@@ -133,9 +145,12 @@ class Generation:
         limit = candidate_limit(self._request.max_new_tokens, best)
         transcript = self._transcript()
         sampler = self._sampler()
+        healing = self._healing()
         while not transcript.has_ended(limit):
             if first is not None:
                 tokens, first = [first], None
+            elif healing is not None:
+                tokens = [choose_of(logits.row(0), healing.allowed(), sampler)]
             elif draft:
                 tokens = _accepted(logits.greedy(), draft)
             else:
@@ -153,8 +168,11 @@ class Generation:
                 self._meter.add(
                     generated_tokens=1, accepted_tokens=index < num_accepted
                 )
+            healing = _continued(healing, tokens[-1])
             if not transcript.has_ended(limit):
-                draft = self._propose(limit - transcript.num_tokens - 1)
+                draft = []
+                if healing is None:
+                    draft = self._propose(limit - transcript.num_tokens - 1)
                 logits = self._forward([tokens[-1][0]], draft)
         self._sessions.rewind(len(self._prompt.token_ids) + transcript.num_tokens - 1)
         self._candidates.append(transcript.candidate(limit))
@@ -171,17 +189,26 @@ class Generation:
             self._candidates[0] if self._candidates else None,
         )
         samplers = [self._sampler() for _ in firsts]
+        healings = [self._healing() for _ in firsts]
+        # Only the very first token is sampled here, so each is a row of its own.
         tokens = [
-            first or _chosen(logits, sampler)[0]
-            for first, sampler in zip(firsts, samplers, strict=True)
+            first or self._sampled(logits, sampler, healing)
+            for first, sampler, healing in zip(firsts, samplers, healings, strict=True)
         ]
         try:
             self._meter.add(generated_tokens=batch.push(tokens))
+            healings = [*map(_continued, healings, tokens)]
             while not batch.ended:
                 self._check()
                 logits = self._sessions.branch([token_id for token_id, _ in tokens])
                 self._meter.add(forwards=1)
                 tokens = _chosen(logits, *samplers)
+                for position, healing in enumerate(healings):
+                    if healing is not None:
+                        tokens[position] = choose_of(
+                            logits.row(position), healing.allowed(), samplers[position]
+                        )
+                healings = [*map(_continued, healings, tokens)]
                 self._meter.add(generated_tokens=batch.push(tokens))
         finally:
             self._sessions.end_branches()
@@ -219,7 +246,22 @@ class Generation:
             self._stop_ids,
             self._request.stop_rule,
             self._on_text if is_first else None,
+            self._request.token_rule,
+            len(self._healed),
         )
+
+    def _healing(self) -> HealingState | None:
+        """Return what a new candidate has to continue, if anything."""
+        healing = self._prompt.healing
+        return None if healing is None else healing.begin()
+
+    @staticmethod
+    def _sampled(
+        logits: Logits, sampler: Sampler | None, healing: HealingState | None
+    ) -> Scored:
+        if healing is None:
+            return _chosen(logits, sampler)[0]
+        return choose_of(logits.row(0), healing.allowed(), sampler)
 
     def _sampler(self) -> Sampler | None:
         """Return a sampler, the same for each candidate; ``None`` to be greedy."""
@@ -227,6 +269,14 @@ class Generation:
         if request.temperature <= 0:
             return None
         return make_sampler(request.temperature, request.seed)
+
+
+def _continued(healing: HealingState | None, token: Scored) -> HealingState | None:
+    """Return what is still to be continued after a token."""
+    if healing is None:
+        return None
+    healing.push(token[0])
+    return None if healing.is_done else healing
 
 
 def _accepted(best: Sequence[Scored], draft: Sequence[int]) -> list[Scored]:

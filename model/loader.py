@@ -90,8 +90,9 @@ def load_engine(
         return EchoEngine(options.model)
 
     from model.backends import load_backend
+    from model.dialects import DIALECTS
     from model.engine import LocalEngine
-    from model.fim import DIALECTS, MOST_PSM_SUFFIX_TOKENS, PromptBuilder
+    from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
     from model.tokenizer import CodeTokenizer
     from model.weights import PreparedModel, prepare
 
@@ -122,6 +123,7 @@ def load_engine(
         f"model {choice.model}: {choice.reason}",
         f"weights: {prepared.source}",
         *prepared.notes,
+        *prompts.notes,
         *loaded.notes,
     )
     info = EngineInfo(

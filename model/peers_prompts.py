@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.benchmark import PeerUnavailableError, PromptForPeer
+from model.dialects import DIALECTS, Slot
 from model.directory import vocabulary
-from model.fim import DIALECTS, PromptBuilder, Slot
+from model.fim import PromptBuilder
 from model.kv_cache import common_prefix_length
 from model.tokenizer import CodeTokenizer
 from model.weights import prepare

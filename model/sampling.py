@@ -33,3 +33,29 @@ def make_sampler(temperature: float, seed: int) -> Sampler:
         return token_id, float(scaled[token_id] - np.log(total))
 
     return sample
+
+
+def choose_of(
+    scores: npt.NDArray[np.float32],
+    allowed: npt.NDArray[np.int64],
+    sampler: Sampler | None = None,
+) -> Scored:
+    """Return the best of the ``allowed`` tokens, or a sample; the rest is impossible.
+
+    The log-probability is that of the distribution over those allowed.
+    """
+    if sampler is None:
+        return top_of(scores, allowed, 1)[0]
+    position, logprob = sampler(scores[allowed])
+    return int(allowed[position]), logprob
+
+
+def top_of(
+    scores: npt.NDArray[np.float32], allowed: npt.NDArray[np.int64], count: int
+) -> list[Scored]:
+    """Return the ``count`` best of the ``allowed`` tokens, which are ascending."""
+    some = scores[allowed].astype(np.float64)
+    best = np.argsort(-some, kind="stable")[:count]
+    most = some.max()
+    normaliser = most + np.log(np.exp(some - most).sum())
+    return [(int(allowed[one]), float(some[one] - normaliser)) for one in best]

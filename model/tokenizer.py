@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.errors import TokenizerError
+from model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,9 +27,16 @@ class CodeTokenizer:
     tokenizers (GPT-NeoX) hold as added tokens stay ordinary tokens.
     """
 
-    def __init__(self, tokenizer: Tokenizer, control_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        control_ids: frozenset[int],
+        *,
+        is_byte_level: bool = True,
+    ) -> None:
         self._tokenizer = tokenizer
         self.control_ids = control_ids
+        self._is_byte_level = is_byte_level
 
     @classmethod
     def from_file(cls, path: Path) -> CodeTokenizer:
@@ -57,7 +67,26 @@ class CodeTokenizer:
                 hint="Fetch the model's tokenizer.json again.",
             ) from error
         tokenizer.encode_special_tokens = True
-        return cls(tokenizer, frozenset(control_ids))
+        return cls(
+            tokenizer,
+            frozenset(control_ids),
+            is_byte_level="ByteLevel" in json.dumps(spec.get("decoder")),
+        )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """All tokens but the control tokens, by their bytes."""
+        spell = _byte_level if self._is_byte_level else _sentence_piece
+        added = self._tokenizer.get_added_tokens_decoder()
+        spellings = {
+            token_id: spell(token)
+            for token, token_id in self._tokenizer.get_vocab().items()
+            if token_id not in self.control_ids and token_id not in added
+        }
+        for token_id, token in added.items():
+            if token_id not in self.control_ids:
+                spellings[token_id] = token.content.encode()
+        return Vocabulary({one: text for one, text in spellings.items() if text})
 
     def control_id(self, token: str) -> int:
         """Return the id of a control token by its spelling.
@@ -116,6 +145,33 @@ class StreamingDecoder:
         self._window_start = self._read_to
         self._read_to = len(self._token_ids)
         return after[len(before) :]
+
+
+def _byte_level_alphabet() -> dict[int, int]:
+    """Return GPT-2's alphabet: which character stands for which byte."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {byte: byte for byte in printable}
+    alphabet |= {256 + number: byte for number, byte in enumerate(others)}
+    return alphabet
+
+
+_ALPHABET = _byte_level_alphabet()
+
+
+def _byte_level(token: str) -> bytes:
+    """Return the bytes of a token in GPT-2's alphabet; none where it is not in it."""
+    try:
+        return token.translate(_ALPHABET).encode("latin-1")
+    except UnicodeEncodeError:
+        return b""
+
+
+def _sentence_piece(token: str) -> bytes:
+    """Return the bytes of a SentencePiece token."""
+    if match := re.fullmatch("<0x([0-9A-Fa-f]{2})>", token):
+        return bytes([int(match[1], 16)])
+    return token.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").encode()
 
 
 def _scalar(text: str) -> str:

@@ -17,7 +17,7 @@ from model.catalog import (
     guess_dialect,
     speaks,
 )
-from model.fim import DIALECTS, Slot
+from model.dialects import DIALECTS, Slot
 
 _PARTICULAR = [name for name, _ in DIALECT_MARKERS]
 

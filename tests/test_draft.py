@@ -14,9 +14,10 @@ from test_engine import make_engine, request
 from tiny import FAMILIES, make_model, make_tokenizer
 
 from model import Candidate, Cut, FillResult, StopRule
+from model.dialects import DIALECTS
 from model.draft import Drafter, PassCosts, texts_of
 from model.engine import LocalEngine
-from model.fim import DIALECTS, Prompt, PromptBuilder
+from model.fim import Prompt, PromptBuilder
 from model.ngrams import LONGEST_INDEXED, SEPARATOR, NgramIndex
 from model.stopping import stop_at_strings
 from model.tokenizer import CodeTokenizer

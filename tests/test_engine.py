@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tiny import FAMILIES, make_model, make_tokenizer
 
 from model import Cut, EngineInfo, FillRequest
+from model.dialects import DIALECTS
 from model.engine import LocalEngine
 from model.errors import ContextTooLargeError
-from model.fim import DIALECTS, PromptBuilder
+from model.fim import PromptBuilder
 from model.stopping import stop_at_strings
 from model.tokenizer import CodeTokenizer
 from model.transformers_backend import TransformersBackend

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FIM_TOKENS, make_tokenizer
 
+from model.dialects import DIALECTS, Slot
 from model.errors import TokenizerError
-from model.fim import DIALECTS, PromptBuilder, Slot, fit_prefix, fit_suffix
+from model.fim import PromptBuilder
 from model.tokenizer import CodeTokenizer, StreamingDecoder
+from model.windows import fit_prefix, fit_suffix
 
 
 @pytest.fixture(scope="module")
