@@ -158,17 +158,27 @@ def make_parser() -> argparse.ArgumentParser:
     infilling = kinds.add_parser(
         "infilling",
         parents=[common, trace],
-        help="HumanEval infilling, single lines: the server and the raw model",
-        description="HumanEval infilling (Bavarian et al. 2022), single-line: mask "
-        "each non-blank line of each canonical solution, ask for it through the "
+        help="HumanEval infilling: the server and the raw model",
+        description="HumanEval infilling (Bavarian et al. 2022): mask lines, runs of "
+        "lines or spans of each canonical solution, ask for them through the "
         "server over stdio and from the raw model, and compare: exact match, and "
         "pass@1 by running the program.",
+    )
+    infilling.add_argument(
+        "--benchmark",
+        choices=("single-line", "multi-line", "random-span"),
+        default="single-line",
+        help="what is masked (default: single-line; they have 1033, 5815 and 1640 "
+        "tasks)",
     )
     infilling.add_argument(
         "--every", type=positive, default=1, metavar="N", help="every Nth task only"
     )
     infilling.add_argument(
-        "--order", choices=("auto", "psm", "spm"), default="auto", help="prompt order"
+        "--order",
+        choices=("auto", "psm", "spm", "both"),
+        default="auto",
+        help="prompt order; both is one run in each (default: auto)",
     )
     infilling.add_argument(
         "--path",

