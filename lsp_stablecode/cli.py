@@ -18,6 +18,7 @@ from pathlib import Path
 from lsp_stablecode import __version__
 from lsp_stablecode.bench.options import add_options, positive
 from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.evaluation.options import add_repository
 from lsp_stablecode.settings import Settings, parse_settings
 from model import StablecodeError
 
@@ -196,6 +197,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--json", metavar="FILE", help="write all tasks and figures to FILE"
     )
     infilling.set_defaults(run=_lazy("infilling"))
+    add_repository(kinds, [common, trace]).set_defaults(run=_lazy("repository"))
 
     bench = commands.add_parser(
         "bench",

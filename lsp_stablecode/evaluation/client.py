@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lsp_stablecode.client.connection import Connection
-from lsp_stablecode.client.editor import Editor
+from lsp_stablecode.client.editor import Buffer, Editor
 
 Trigger = Literal["invoked", "automatic"]
 
@@ -21,14 +21,16 @@ class Filling:
     """What came of one gap.
 
     ``inserted`` is the first item's text and ``text`` the document with it, both
-    unchanged where there was no item. ``explanation`` is what the server says of the
-    request: names and counts. ``elapsed_ms`` is from the request to the answer.
+    unchanged where there was no item; it replaced ``num_replaced`` characters right
+    of the cursor. ``explanation`` is what the server says of the request: names and
+    counts. ``elapsed_ms`` is from the request to the answer.
     """
 
     text: str
     inserted: str
     explanation: dict[str, Any]
     elapsed_ms: float
+    num_replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +49,53 @@ class Filler:
         return result
 
     async def fill(
-        self, uri: str, prefix: str, suffix: str, trigger: Trigger = "invoked"
+        self,
+        uri: str,
+        prefix: str,
+        suffix: str,
+        trigger: Trigger = "invoked",
+        *,
+        language_id: str = "python",
+        accept: bool = True,
     ) -> Filling:
-        """Open a text, complete between its halves, accept, and close it.
+        """Open a text, complete between its halves, and close it.
 
+        Without ``accept`` the server is not told what became of its suggestion.
         Raises ``ServerFailedError``.
         """
         editor = Editor(self.connection)
-        buffer = editor.open_text(uri, "python", prefix + suffix)
+        buffer = editor.open_text(uri, language_id, prefix + suffix)
         buffer.cursor = len(prefix)
         answer = await editor.suggest(buffer, explicit=trigger == "invoked")
-        inserted = ""
+        inserted, num_replaced, text = "", 0, buffer.text
         if answer.ghosts:
-            await editor.accept(buffer, answer.ghosts[0])
-            inserted = answer.ghosts[0].text
+            ghost = answer.ghosts[0]
+            inserted, num_replaced = ghost.text, ghost.num_replaced
+            text = prefix + inserted + suffix[num_replaced:]
+            if accept:
+                await editor.accept(buffer, ghost)
         editor.close(buffer)
-        return Filling(buffer.text, inserted, answer.explained or {}, answer.ms)
+        explained = answer.explained or {}
+        return Filling(text, inserted, explained, answer.ms, num_replaced)
+
+    def open(self, uri: str, language_id: str, text: str) -> Buffer:
+        """Open a document beside the one with the gap. Raises ``ServerFailedError``."""
+        return Editor(self.connection).open_text(uri, language_id, text)
+
+    def close(self, buffer: Buffer) -> None:
+        """Close a document that `open` opened. Raises ``ServerFailedError``."""
+        Editor(self.connection).close(buffer)
 
 
 @asynccontextmanager
 async def start_server(
-    arguments: Sequence[str], settings: dict[str, Any]
+    arguments: Sequence[str], settings: dict[str, Any], folder: Path | None = None
 ) -> AsyncIterator[Filler]:
     """Start ``lsp-stablecode serve`` with ``arguments``, and stop it at the end.
 
-    Raises ``ServerFailedError``.
+    ``folder`` is its workspace, else the current one. Raises ``ServerFailedError``.
     """
-    connection = Connection(Path.cwd(), settings=settings)
+    connection = Connection(folder or Path.cwd(), settings=settings)
     try:
         await connection.start(arguments)
         yield Filler(connection)

@@ -1,0 +1,267 @@
+"""``eval repo``: the quality of completions, measured on the user's own files."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lsp_stablecode.commands.console import progress_bar, reporter
+from lsp_stablecode.commands.infilling import check_writable, versions
+from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.evaluation.client import Trigger
+from lsp_stablecode.evaluation.figures import (
+    Figures,
+    by_language,
+    by_place,
+    figures_of,
+    outcomes_of,
+)
+from lsp_stablecode.evaluation.gaps import PLACES, USUAL_PLACES, Gap, Place
+from lsp_stablecode.evaluation.overrides import with_overrides
+from lsp_stablecode.evaluation.repository import (
+    Advance,
+    Answered,
+    PathName,
+    ask_model,
+    ask_server,
+    ask_settings,
+    neighbours_of,
+)
+from lsp_stablecode.evaluation.selection import choose_gaps
+from lsp_stablecode.evaluation.sources import SourceFile, find_sources, workspace_of
+from lsp_stablecode.settings import Settings, to_wire
+
+_NUM_DEFECTS_PRINTED = 40
+_FILE_COLUMNS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class PathAnswers:
+    """All answers of one path, and the model that gave them."""
+
+    path: PathName
+    model: dict[str, Any]
+    answers: tuple[Answered, ...]
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Cut, ask, print and save; return the exit code. Raises ``StablecodeError``."""
+    settings = with_overrides(ask_settings(settings), options.set or ())
+    # Not after half an hour of work.
+    check_writable(options.json)
+    places = places_of(options.places)
+    if "cross-file" in places and not options.open:
+        raise SettingsError(
+            "The place cross-file needs other files to be open.",
+            hint="Add --open 3, or so.",
+        )
+    path = Path(options.place).resolve()
+    files = find_sources(path, options.language or ())
+    gaps = choose_gaps(
+        files, options.cuts, seed=options.seed, places=places, most_files=options.files
+    )
+    paths: tuple[PathName, ...] = (
+        ("server", "raw") if options.path == "both" else (options.path,)
+    )
+    results = ask(
+        gaps,
+        settings,
+        paths,
+        folder=workspace_of(path),
+        files=files,
+        num_open=options.open,
+        trigger=options.trigger,
+        server_arguments=("--trace", str(options.trace)) if options.trace else (),
+    )
+    print_results(results)
+    if options.json:
+        data = to_json(results, settings, options)
+        text = json.dumps(data, ensure_ascii=False, indent=1)
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def places_of(text: str | None) -> tuple[Place, ...]:
+    """Read ``--places``. Raises ``SettingsError``."""
+    if text is None:
+        return USUAL_PLACES
+    names = [one.strip() for one in text.split(",")]
+    chosen = tuple(place for place in PLACES if place in names)
+    if len(chosen) != len(set(names)):
+        unknown = ", ".join(one for one in names if one not in PLACES)
+        raise SettingsError(
+            f"There is no such place to cut at: {unknown or 'none is named'}.",
+            hint=f"Choose from {', '.join(PLACES)}.",
+        )
+    return chosen
+
+
+def ask(
+    gaps: Sequence[Gap],
+    settings: Settings,
+    paths: Sequence[PathName],
+    *,
+    folder: Path,
+    files: Sequence[SourceFile],
+    num_open: int = 0,
+    trigger: Trigger = "automatic",
+    server_arguments: Sequence[str] = (),
+) -> list[PathAnswers]:
+    """Ask each path for all gaps, one path after the other.
+
+    Never two models in memory at once. Raises ``StablecodeError``.
+    """
+    results = []
+    for path in paths:
+        with progress_bar() as progress:
+            if path == "server":
+                progress.add_task("server: loading the model", total=None)
+                model, answers = asyncio.run(
+                    ask_server(
+                        gaps,
+                        settings,
+                        folder,
+                        trigger=trigger,
+                        neighbours=neighbours_of(gaps, files, num_open),
+                        server_arguments=server_arguments,
+                        on_ready=partial(
+                            _counter, progress, "server: completing", len(gaps)
+                        ),
+                    )
+                )
+            else:
+                model, answers = ask_model(
+                    gaps,
+                    settings,
+                    reporter(progress),
+                    partial(_counter, progress, "model alone: completing", len(gaps)),
+                )
+        results.append(PathAnswers(path, model, tuple(answers)))
+    return results
+
+
+def print_results(results: Sequence[PathAnswers]) -> None:
+    """Print figures, outcomes and defects on standard output."""
+    console = Console(width=None if sys.stdout.isatty() else _FILE_COLUMNS)
+    rows: list[tuple[str, str, Figures]] = []
+    for result in results:
+        rows.append((result.path, "all", figures_of(result.answers)))
+    for group in (by_language, by_place):
+        groups = {one.path: group(one.answers) for one in results}
+        for name in next(iter(groups.values())):
+            rows += [(path, name, found[name]) for path, found in groups.items()]
+    has_names = any(one.name_right is not None for _, _, one in rows)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("path", no_wrap=True)
+    table.add_column("in %", no_wrap=True)
+    columns = ["cuts", "shown", "exact", "of shown", "similar", "saved", "parses"]
+    columns += (["name"] if has_names else []) + ["med. ms", "p90 ms", "defects"]
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for path, name, one in rows:
+        shares = [one.shown, one.exact, one.exact_of_shown, one.line_similarity]
+        shares += [one.keystrokes_saved, one.parses]
+        shares += [one.name_right] if has_names else []
+        table.add_row(
+            *(path, name, str(one.gaps)),
+            *("–" if share is None else f"{share * 100:.1f}" for share in shares),
+            *(f"{one.median_ms:.0f}", f"{one.p90_ms:.0f}", str(one.defects)),
+        )
+    console.print(table)
+    for result in results:
+        outcomes = outcomes_of(result.answers)
+        text = ", ".join(f"{count} {name}" for name, count in outcomes.items())
+        console.print(f"{result.path}: {text}", highlight=False, soft_wrap=True)
+    for result in results:
+        _print_defects(console, result)
+
+
+def _print_defects(console: Console, result: PathAnswers) -> None:
+    found = [(one.gap, defect) for one in result.answers for defect in one.defects]
+    for gap, defect in found[:_NUM_DEFECTS_PRINTED]:
+        console.print(
+            f"{result.path}: {gap.where}: {defect.name}: {defect.detail}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+    if len(found) > _NUM_DEFECTS_PRINTED:
+        more = len(found) - _NUM_DEFECTS_PRINTED
+        console.print(f"{result.path}: and {more} more, in --json's file")
+
+
+def to_json(
+    results: Sequence[PathAnswers], settings: Settings, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return everything that was asked, answered and measured as JSON data."""
+    return {
+        "benchmark": "gaps in own files",
+        "path": str(options.place),
+        "seed": options.seed,
+        "open": options.open,
+        "trigger": options.trigger,
+        "settings": to_wire(settings),
+        "versions": versions(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "paths": {
+            result.path: {
+                "model": result.model,
+                "figures": figures_of(result.answers).rounded(),
+                "by_language": _rounded(by_language(result.answers)),
+                "by_place": _rounded(by_place(result.answers)),
+                "outcomes": outcomes_of(result.answers),
+                "answers": [_answer_json(one) for one in result.answers],
+            }
+            for result in results
+        },
+    }
+
+
+def _rounded(groups: dict[str, Figures]) -> dict[str, Any]:
+    return {name: one.rounded() for name, one in groups.items()}
+
+
+def _answer_json(answered: Answered) -> dict[str, Any]:
+    gap, suggestion = answered.gap, answered.suggestion
+    return {
+        "where": gap.where,
+        "language": gap.language_id,
+        "place": gap.place,
+        "inside": gap.inside,
+        "left": gap.left,
+        "truth": gap.truth,
+        "closers": gap.closers,
+        "after": gap.after,
+        **({"name": gap.name} if gap.name else {}),
+        "suggestion": suggestion.text if suggestion else None,
+        "replaced": suggestion.num_replaced if suggestion else 0,
+        "outcome": answered.outcome,
+        "shape": answered.shape,
+        "finish_reason": answered.finish_reason,
+        "tokens": answered.num_tokens,
+        "ms": round(answered.elapsed_ms, 1),
+        "confidence": answered.confidence,
+        **asdict(answered.measures),
+        "defects": [asdict(one) for one in answered.defects],
+        "explanation": answered.explanation,
+    }
+
+
+def _counter(progress: Progress, description: str, total: int) -> Advance:
+    """Add a bar in place of the others; return its step."""
+    for one in progress.task_ids:
+        progress.remove_task(one)
+    task = progress.add_task(description, total=total)
+    return lambda: progress.advance(task)
