@@ -1,0 +1,215 @@
+"""What of other documents goes into a prompt: found, ranked, chosen and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsp_stablecode.context.chunks import MOST_DOCUMENT_CHARACTERS, Chunk, chunks_of
+from lsp_stablecode.context.edits import EditedRegion
+from lsp_stablecode.context.imports import ImportFinder
+from lsp_stablecode.context.place import Cursor, OpenText, Surroundings
+from lsp_stablecode.context.ranking import Asked, Imported, Index, prepare, rank
+from lsp_stablecode.context.rendering import display_path, render, repository_name
+from lsp_stablecode.context.selection import Fitting, Look, Ranked, Selection
+from model import ContextChunk
+
+__all__ = [
+    "EditedRegion",
+    "Gatherer",
+    "OpenText",
+    "Surroundings",
+    "display_path",
+    "prepare",
+    "repository_name",
+]
+
+_MOST_DOCUMENTS_KEPT = 8
+_MOST_CHUNKS_CACHED = 256
+_MOST_COUNTS_CACHED = 20_000
+_WINDOW_CHARACTERS = 12_000
+_FAR_CHARACTERS = 40_000
+
+_Parts = tuple[tuple[Chunk, ...], ...]
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A text and the chunks it was cut into."""
+
+    text: str
+    language_id: str
+    edited: tuple[tuple[int, int], ...]
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is kept of a document that was typed in."""
+
+    selection: Selection
+    parts: _Parts = ()
+    index: Index | None = None
+    imports: dict[Path, Imported] | None = None
+
+
+class Gatherer:
+    """Gathers context for all documents of a session; one thread at a time."""
+
+    def __init__(self) -> None:
+        self._cuts: dict[str, _Cut] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._finder = ImportFinder()
+        self._counts: dict[str, int] = {}
+
+    def forget(self, uri: str) -> None:
+        """Forget what was chosen for a document, and its chunks."""
+        self._kept.pop(uri, None)
+        self._cuts.pop(uri, None)
+
+    def gather(
+        self,
+        surroundings: Surroundings,
+        budget_tokens: int,
+        count_tokens: Callable[[str], int],
+    ) -> tuple[ContextChunk, ...]:
+        """Return the context of a prompt, at most ``budget_tokens`` of it.
+
+        From key to key it stays the same, but for what
+        docs/decisions/0011-context.md names.
+        """
+        here = surroundings
+        if budget_tokens <= 0:
+            return ()
+        kept = self._kept.pop(here.uri, None) or _Kept(Selection())
+        self._kept[here.uri] = kept
+        while len(self._kept) > _MOST_DOCUMENTS_KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        others = self._visible(here)
+        cursor = Cursor.at(here.prefix, here.suffix)
+        newline = here.suffix.find("\n")
+        look = Look(
+            line=here.line,
+            explicit=here.explicit,
+            typed=cursor.typed,
+            below=here.suffix[newline:] if newline >= 0 else "",
+        )
+        fitting = Fitting(budget_tokens, lambda text: self._count(text, count_tokens))
+        if here.privacy.reason(here.path):
+            kept.selection = Selection()
+            return ()
+        open_uris = {one.uri for one in others}
+
+        def is_allowed(chunk: Chunk) -> bool:
+            if chunk.uri in open_uris or chunk.uri == here.uri:
+                return True
+            is_there = chunk.path is not None and chunk.path.exists()
+            return is_there and not here.privacy.reason(chunk.path)
+
+        kept.selection.update(
+            look,
+            rank=lambda: self._rank(here, others, cursor, kept),
+            candidates=lambda: self._index(here, others, kept).chunks,
+            is_allowed=is_allowed,
+            fitting=fitting,
+        )
+        edits = _edits_by_uri(here.edits)
+
+        def source_of(chunk: Chunk) -> str:
+            if chunk.path is not None and chunk.path in (kept.imports or {}):
+                return "import"
+            for first, last in edits.get(chunk.uri, ()):
+                if chunk.first_line <= last and first <= chunk.last_line:
+                    return "edit"
+            return "definition" if chunk.kind == "signature" else "open"
+
+        return render(kept.selection.groups, here.folders, source_of)
+
+    def _visible(self, here: Surroundings) -> list[OpenText]:
+        """Return the other documents that may enter a prompt."""
+        return [
+            one
+            for one in here.others
+            if one.uri != here.uri
+            and (one.path is None or one.path != here.path)
+            and not here.privacy.reason(one.path)
+        ]
+
+    def _rank(
+        self,
+        here: Surroundings,
+        others: Sequence[OpenText],
+        cursor: Cursor,
+        kept: _Kept,
+    ) -> Ranked:
+        document = here.prefix[-_FAR_CHARACTERS:] + here.suffix[:_FAR_CHARACTERS]
+        kept.imports = self._finder.find(here, others)
+        asked = Asked(
+            uri=here.uri,
+            path=here.path,
+            language_id=here.language_id,
+            cursor=cursor,
+            document=document,
+            imports=kept.imports,
+            recency={one.uri: number for number, one in enumerate(others)},
+            edits=_edits_by_uri(here.edits),
+        )
+        worth = rank(self._index(here, others, kept), asked)
+        near = (
+            here.prefix[-_WINDOW_CHARACTERS:] + here.suffix[: _WINDOW_CHARACTERS // 3]
+        )
+        return Ranked(worth, near)
+
+    def _index(
+        self, here: Surroundings, others: Sequence[OpenText], kept: _Kept
+    ) -> Index:
+        edits = _edits_by_uri(here.edits)
+        texts = [*others, *self._finder.closed(kept.imports or {}, here, others)]
+        parts = tuple(
+            self._chunks(one, tuple(edits.get(one.uri, ())))
+            for one in sorted(texts, key=lambda one: one.uri)
+        )
+        is_same = len(parts) == len(kept.parts) and all(
+            one is other for one, other in zip(parts, kept.parts, strict=True)
+        )
+        if kept.index is None or not is_same:
+            kept.parts = parts
+            kept.index = Index([chunk for part in parts for chunk in part])
+        return kept.index
+
+    def _chunks(
+        self, one: OpenText, edited: tuple[tuple[int, int], ...]
+    ) -> tuple[Chunk, ...]:
+        if len(one.text) <= MOST_DOCUMENT_CHARACTERS:
+            edited = ()
+        known = self._cuts.pop(one.uri, None)
+        if (
+            known is None
+            or known.language_id != one.language_id
+            or known.edited != edited
+            or known.text != one.text
+        ):
+            chunks = chunks_of(one.uri, one.path, one.language_id, one.text, edited)
+            known = _Cut(one.text, one.language_id, edited, chunks)
+        self._cuts[one.uri] = known
+        while len(self._cuts) > _MOST_CHUNKS_CACHED:
+            self._cuts.pop(next(iter(self._cuts)))
+        return known.chunks
+
+    def _count(self, text: str, count_tokens: Callable[[str], int]) -> int:
+        known = self._counts.get(text)
+        if known is None:
+            if len(self._counts) >= _MOST_COUNTS_CACHED:
+                self._counts.clear()
+            known = self._counts[text] = count_tokens(text)
+        return known
+
+
+def _edits_by_uri(
+    regions: Iterable[EditedRegion],
+) -> dict[str, list[tuple[int, int]]]:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for one in regions:
+        found.setdefault(one.uri, []).append((one.first_line, one.last_line))
+    return found
