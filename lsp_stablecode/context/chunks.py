@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lsp_stablecode.context.definitions import Definition, definitions
-from lsp_stablecode.context.words import identifiers, subwords
+from lsp_stablecode.context.words import subwords, words_of
 from lsp_stablecode.lexis import unify_line_ends
 
 MOST_DOCUMENT_CHARACTERS = 256 * 1024
@@ -143,7 +143,7 @@ def _weight(one: Definition | None, kind: Kind) -> float:
 
 def _words(text: str, path: Path | None) -> tuple[str, ...]:
     """Return what a chunk is found by: its subwords, and the file's name."""
-    words = [word for one in identifiers(text) for word in subwords(one)]
+    words = words_of(text)
     if path is not None:
         words += subwords(path.stem)
     return tuple(words)

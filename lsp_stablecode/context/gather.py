@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lsp_stablecode.context.chunks import MOST_DOCUMENT_CHARACTERS, Chunk, chunks_of
 from lsp_stablecode.context.edits import EditedRegion
-from lsp_stablecode.context.imports import ImportFinder
+from lsp_stablecode.context.imported import Imported, ImportFinder
 from lsp_stablecode.context.place import Cursor, OpenText, Surroundings
-from lsp_stablecode.context.ranking import Asked, Imported, Index, prepare, rank
+from lsp_stablecode.context.ranking import Asked, Index, prepare, rank
 from lsp_stablecode.context.rendering import display_path, render, repository_name
 from lsp_stablecode.context.selection import Fitting, Look, Ranked, Selection
 from model import ContextChunk
@@ -117,7 +117,8 @@ class Gatherer:
         edits = _edits_by_uri(here.edits)
 
         def source_of(chunk: Chunk) -> str:
-            if chunk.path is not None and chunk.path in (kept.imports or {}):
+            imported = (kept.imports or {}).get(chunk.path) if chunk.path else None
+            if imported is not None and not imported.is_implicit:
                 return "import"
             for first, last in edits.get(chunk.uri, ()):
                 if chunk.first_line <= last and first <= chunk.last_line:

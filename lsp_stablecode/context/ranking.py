@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsp_stablecode.context.chunks import Chunk
+from lsp_stablecode.context.imported import Imported
 from lsp_stablecode.context.place import Cursor, names_in
 from lsp_stablecode.context.words import words_of
 
@@ -49,18 +50,6 @@ _RELATED = {
     for family in _FAMILIES
     for word in family.split()
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What a document imports of one file; without ``names``, the file as a whole.
-
-    ``names`` and ``aliases`` are as the document calls them.
-    """
-
-    path: Path
-    names: frozenset[str] = frozenset()
-    aliases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +116,7 @@ def rank(index: Index, asked: Asked) -> dict[Chunk, float]:
         known = per_file.get(chunk.uri)
         if known is None:
             imported = asked.imports.get(chunk.path) if chunk.path else None
+            imported = None if imported and imported.is_implicit else imported
             factor = 1.0 if chunk.language_id in related else OTHER_LANGUAGE
             if not is_test and _is_test(chunk.path):
                 factor *= 0.5

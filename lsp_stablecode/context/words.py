@@ -47,5 +47,11 @@ def identifiers(text: str) -> list[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the subwords of all identifiers in a text."""
-    return [word for one in IDENTIFIER.findall(text) for word in subwords(one)]
+    """Return what a text is found by: its identifiers' subwords, and themselves."""
+    words: list[str] = []
+    for one in IDENTIFIER.findall(text):
+        parts = subwords(one)
+        words += parts
+        if len(parts) > 1:
+            words.append(one)
+    return words
