@@ -23,6 +23,7 @@ class Figures:
     gaps: int
     shown: float
     exact: float
+    exact_but_blanks: float
     exact_of_shown: float | None
     line_similarity: float | None
     similarity: float | None
@@ -54,6 +55,7 @@ def figures_of(answers: Sequence[Answered]) -> Figures:
         gaps=len(answers),
         shown=len(shown) / len(answers),
         exact=num_exact / len(answers),
+        exact_but_blanks=sum(one.exact_but_blanks for one in measures) / len(answers),
         exact_of_shown=num_exact / len(shown) if shown else None,
         line_similarity=_mean([one.line_similarity for one in shown]),
         similarity=_mean([one.similarity for one in shown]),

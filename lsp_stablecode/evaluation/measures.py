@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rapidfuzz.distance import Levenshtein
 
@@ -37,11 +38,13 @@ class Suggestion:
 class Measures:
     """A suggestion's quality; shares are 0 to 1, ``None`` where nothing was shown.
 
-    ``keys_used`` of ``keys_needed`` keys are pressed with the suggestion at hand.
+    ``exact_but_blanks`` takes no notice of any blanks. ``keys_used`` of
+    ``keys_needed`` keys are pressed with the suggestion at hand.
     ``parses`` is ``None`` too where the language has no grammar.
     """
 
     exact: bool
+    exact_but_blanks: bool
     keys_needed: int
     keys_used: int
     line_similarity: float | None = None
@@ -57,9 +60,10 @@ def measure(gap: Gap, suggestion: Suggestion | None) -> Measures:
     if gap.name:
         name_right = suggestion is not None and completes_name(gap, suggestion)
     if suggestion is None:
-        return Measures(False, needed, needed, name_right=name_right)
+        return Measures(False, False, needed, needed, name_right=name_right)
     return Measures(
         exact=first_line_exact(gap, suggestion),
+        exact_but_blanks=_bare(offered(gap, suggestion)) == _bare(wanted(gap)),
         keys_needed=needed,
         keys_used=keys_used(gap, suggestion),
         line_similarity=line_similarity(gap, suggestion),
@@ -210,19 +214,35 @@ def parses(gap: Gap, suggestion: Suggestion) -> bool | None:
 
 
 def finished_documents(gap: Gap, suggestion: Suggestion) -> list[str]:
-    """Return the document with the suggestion, and with what is still to be typed."""
+    """Return the document with the suggestion, and with what is still to be typed.
+
+    That is what stood behind closed brackets, or the lines below as many as were
+    suggested: whoever writes a header goes on with its body.
+    """
     documents = [accepted(gap, suggestion)]
+    rest = gap.suffix[suggestion.num_replaced :]
     if gap.after:
-        rest = len(gap.suffix) - len(gap.closers)
-        head = documents[0][: len(documents[0]) - rest]
-        documents.append(head + gap.after + gap.suffix[len(gap.closers) :])
+        below = gap.suffix[len(gap.closers) :]
+        head = gap.prefix + suggestion.text + rest[: len(rest) - len(below)]
+        documents.append(head + gap.after + below)
+    num_lines = suggestion.text.rstrip("\n").count("\n") + 1
+    missing = (gap.truth + gap.closers + gap.after).split("\n")[num_lines:]
+    if missing:
+        head, newline, below = rest.partition("\n")
+        text = "\n".join((gap.prefix + suggestion.text + head, *missing))
+        documents.append(text + newline + below)
     return documents
 
 
+@lru_cache(maxsize=16)
 def num_errors(text: str, language_id: str) -> int | None:
     """Return how many places a grammar cannot read, ``None`` where there is none."""
     tree = trees.parse(text, language_id)
     return None if tree is None else len(trees.errors(tree))
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def _is_word(character: str) -> bool:

@@ -246,6 +246,7 @@ def _judged(
         defects=find_defects(
             gap,
             suggestion,
+            finish_reason=finish_reason,
             is_cut_off=finish_reason == "length"
             and (outcome == "raw" or "cut-partial-word" in removed),
         ),
