@@ -20,6 +20,7 @@ class History:
         self._num_accepted = 0
         self._outcomes: Counter[str] = Counter()
         self._generations = Counter(completed=0, stopped=0, forwards=0)
+        self._look_ahead = Counter(computed=0, used=0, stopped=0)
         self._last: dict[str, Outcome] = {}
 
     def note_outcome(self, uri: str, outcome: Outcome, *, explicit: bool) -> None:
@@ -37,6 +38,15 @@ class History:
         is_whole = outcome.name != "cancelled"
         self._generations["completed" if is_whole else "stopped"] += 1
         self._generations["forwards"] += outcome.statistics.forwards
+
+    def note_look_ahead(self, uri: str, outcome: Outcome, *, is_whole: bool) -> None:
+        """Record what was computed, or begun, before anybody asked for it."""
+        self._tracer.record("look-ahead", uri=uri, **describe(outcome))
+        self._look_ahead["computed" if is_whole else "stopped"] += 1
+
+    def note_look_ahead_used(self) -> None:
+        """Count that somebody came where was looked ahead."""
+        self._look_ahead["used"] += 1
 
     def note_accepted(self, identifier: str, num_characters: int | None) -> None:
         """Record that a suggestion, or its first characters, was accepted."""
@@ -58,6 +68,7 @@ class History:
             "outcomes": dict(self._outcomes),
             "accepted": self._num_accepted,
             "generations": dict(self._generations),
+            "lookAhead": dict(self._look_ahead),
         }
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ engine's thread.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _MINIMUM_DEBOUNCE_S = 0.02
 _MAXIMUM_DEBOUNCE_S = 0.15
+_MAXIMUM_REST_S = 0.5
 
 
 class Superseded(Exception):
@@ -27,12 +29,16 @@ class Superseded(Exception):
 
 
 class Ticket:
-    """One request's turn, from its arrival to its answer (a context manager)."""
+    """One request's turn, from its arrival to its answer (a context manager).
+
+    ``number`` is no other ticket's of this session.
+    """
 
     def __init__(
         self, scheduler: Scheduler, uri: str, kind: str, *, explicit: bool
     ) -> None:
         self._scheduler = scheduler
+        self.number = next(scheduler.numbers)
         self.uri = uri
         self.kind = kind
         self.explicit = explicit
@@ -96,12 +102,15 @@ class Scheduler:
     """Hands out tickets and measures the typist.
 
     One ticket is alive per document and kind of request: an editor may well ask for
-    ghost text and for its menu at the same place.
+    ghost text and for its menu at the same place. Beside them there may be one spare
+    ticket, for work that nobody waits for: whatever happens, it goes first.
     """
 
     def __init__(self, worker: EngineWorker) -> None:
         self.worker = worker
+        self.numbers = itertools.count(1)
         self._tickets: dict[tuple[str, str], Ticket] = {}
+        self._spare: Ticket | None = None
         self._last_edit_s = 0.0
         self._key_gap_s = 0.2
 
@@ -111,6 +120,7 @@ class Scheduler:
         A request by hand also stops automatic ones in other documents: who asks is
         here now, and there is one engine.
         """
+        self.stop_spare()
         for ticket in list(self._tickets.values()):
             is_older = (ticket.uri, ticket.kind) == (uri, kind)
             is_elsewhere = ticket.uri != uri and not ticket.explicit
@@ -120,8 +130,24 @@ class Scheduler:
         self._tickets[uri, kind] = ticket
         return ticket
 
+    def enter_spare(self, uri: str) -> Ticket:
+        """Start work that nobody waits for, in place of what there is of it.
+
+        Any request supersedes it, and so does an edit of the document.
+        """
+        self.stop_spare()
+        self._spare = Ticket(self, uri, "spare", explicit=False)
+        return self._spare
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._tickets
+
     def leave(self, ticket: Ticket) -> None:
         """Forget a ticket whose request was answered."""
+        if self._spare is ticket:
+            self._spare = None
         if self._tickets.get((ticket.uri, ticket.kind)) is ticket:
             del self._tickets[ticket.uri, ticket.kind]
 
@@ -130,6 +156,13 @@ class Scheduler:
         for ticket in list(self._tickets.values()):
             if uri is None or ticket.uri == uri:
                 self._supersede(ticket)
+        if self._spare is not None and uri in (None, self._spare.uri):
+            self.stop_spare()
+
+    def stop_spare(self) -> None:
+        """Supersede the work that nobody waits for."""
+        if self._spare is not None:
+            self._supersede(self._spare)
 
     def _supersede(self, ticket: Ticket) -> None:
         self.leave(ticket)
@@ -158,6 +191,11 @@ class Scheduler:
             wanted = min(
                 max(0.4 * self._key_gap_s, _MINIMUM_DEBOUNCE_S), _MAXIMUM_DEBOUNCE_S
             )
+        return max(0.0, wanted - (time.monotonic() - self._last_edit_s))
+
+    def rest_s(self) -> float:
+        """Return how long no key must come until the user is taken to read."""
+        wanted = min(1.5 * self._key_gap_s, _MAXIMUM_REST_S)
         return max(0.0, wanted - (time.monotonic() - self._last_edit_s))
 
 

@@ -7,7 +7,6 @@ engine is on the worker's thread.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from lsp_stablecode.exclusion import Exclusion
 from lsp_stablecode.files import path_of
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
+from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
 from lsp_stablecode.notices import Client, Notices
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
@@ -58,7 +58,7 @@ class Session:
         self._scheduler = Scheduler(worker)
         self._memory = SuggestionMemory()
         self._history = History(tracer)
-        self._requests = itertools.count(1)
+        self._look_ahead = LookAhead(self._scheduler, self._memory, self._history)
 
     # --- settings and model ------------------------------------------------
 
@@ -78,6 +78,7 @@ class Session:
         if self.settings is not before:
             self._exclusion = Exclusion(self.settings.exclude)
             self._memory.clear()
+            self._scheduler.stop_spare()
 
     def toggle(self) -> bool:
         """Switch suggestions off or on for this session; return whether on."""
@@ -156,7 +157,7 @@ class Session:
             self._history.note_outcome(uri, Outcome("cancelled"), explicit=explicit)
             raise
         self._history.note_outcome(uri, outcome, explicit=explicit)
-        return items_of(outcome, document, position, selected, next(self._requests))
+        return items_of(outcome, document, position, selected, ticket.number)
 
     async def _outcome(
         self,
@@ -177,15 +178,15 @@ class Session:
             selected_start=selected.start if selected else None,
         )
         known = self._memory.recall(document.uri, query.prefix, query.suffix)
-        if known is not None:
-            outcome = from_memory(query, self.settings, known)
-            if outcome is not None:
-                return outcome
-        if self.model.state.name != "ready":
-            return Outcome(f"empty:model-{self.model.state.name}")
-        if not ticket.explicit:
-            await ticket.wait(self._scheduler.debounce_s(self.settings.debounce_ms))
-        return await self._generated(ticket, query, known)
+        outcome = None if known is None else from_memory(query, self.settings, known)
+        if outcome is None:
+            if self.model.state.name != "ready":
+                return Outcome(f"empty:model-{self.model.state.name}")
+            if not ticket.explicit:
+                await ticket.wait(self._scheduler.debounce_s(self.settings.debounce_ms))
+            outcome = await self._generated(ticket, query, known)
+        self._look_ahead.follow(ticket, query, outcome, self.settings)
+        return outcome
 
     async def _generated(
         self, ticket: Ticket, query: Query, known: Known | None
@@ -244,6 +245,7 @@ class Session:
     def accepted(self, identifier: str, num_characters: int | None) -> None:
         """Record that a suggestion, or its first characters, was accepted."""
         self._history.note_accepted(identifier, num_characters)
+        self._look_ahead.follow_accepted(identifier, self.settings)
 
     def explain(self, uri: str | None) -> dict[str, Any] | None:
         """Return the last outcome of a document, or of the latest one."""

@@ -24,6 +24,7 @@ class Priority(IntEnum):
     CONTROL = 0
     EXPLICIT = 1
     AUTOMATIC = 2
+    LOOK_AHEAD = 3
 
 
 class EngineWorker:
