@@ -9,10 +9,16 @@ from pathlib import Path
 from lsp_stablecode.context.chunks import MOST_DOCUMENT_CHARACTERS, Chunk, chunks_of
 from lsp_stablecode.context.edits import EditedRegion
 from lsp_stablecode.context.imported import Imported, ImportFinder
-from lsp_stablecode.context.place import Cursor, OpenText, Surroundings
+from lsp_stablecode.context.place import (
+    Cursor,
+    OpenText,
+    Surroundings,
+    names_in,
+)
 from lsp_stablecode.context.ranking import Asked, Index, prepare, rank
 from lsp_stablecode.context.rendering import display_path, render, repository_name
 from lsp_stablecode.context.selection import Fitting, Look, Ranked, Selection
+from lsp_stablecode.context.words import COMMON
 from model import ContextChunk
 
 __all__ = [
@@ -30,6 +36,7 @@ _MOST_CHUNKS_CACHED = 256
 _MOST_COUNTS_CACHED = 20_000
 _WINDOW_CHARACTERS = 12_000
 _FAR_CHARACTERS = 40_000
+_BELOW_CHARACTERS = 4_000
 
 _Parts = tuple[tuple[Chunk, ...], ...]
 
@@ -93,7 +100,7 @@ class Gatherer:
             line=here.line,
             explicit=here.explicit,
             typed=cursor.typed,
-            below=here.suffix[newline:] if newline >= 0 else "",
+            below=here.suffix[newline:][:_BELOW_CHARACTERS] if newline >= 0 else "",
         )
         fitting = Fitting(budget_tokens, lambda text: self._count(text, count_tokens))
         if here.privacy.reason(here.path):
@@ -110,7 +117,7 @@ class Gatherer:
         kept.selection.update(
             look,
             rank=lambda: self._rank(here, others, cursor, kept),
-            candidates=lambda: self._index(here, others, kept).chunks,
+            named=lambda: self._named(here, others, cursor, kept),
             is_allowed=is_allowed,
             fitting=fitting,
         )
@@ -161,6 +168,29 @@ class Gatherer:
             here.prefix[-_WINDOW_CHARACTERS:] + here.suffix[: _WINDOW_CHARACTERS // 3]
         )
         return Ranked(worth, near)
+
+    def _named(
+        self,
+        here: Surroundings,
+        others: Sequence[OpenText],
+        cursor: Cursor,
+        kept: _Kept,
+    ) -> list[Chunk]:
+        """Return the definitions whose names begin with what is being typed.
+
+        None where it begins a word of the language, or a name that stands in the
+        window: then most likely that is meant, and the model sees it.
+        """
+        typed = cursor.typed
+        window = here.prefix[-_WINDOW_CHARACTERS : -len(typed)]
+        known = COMMON | names_in(window + " " + here.suffix[:_BELOW_CHARACTERS])
+        if any(one.startswith(typed) for one in known):
+            return []
+        return [
+            chunk
+            for chunk in self._index(here, others, kept).chunks
+            if chunk.kind == "signature" and chunk.names[0].startswith(typed)
+        ]
 
     def _index(
         self, here: Surroundings, others: Sequence[OpenText], kept: _Kept

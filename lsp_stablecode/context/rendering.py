@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from lsp_stablecode.context.chunks import Chunk
 from model import ContextChunk
+
+if TYPE_CHECKING:
+    from lsp_stablecode.context.chunks import Chunk
 
 
 def display_path(path: Path | None, folders: Sequence[Path]) -> str:
@@ -37,7 +40,8 @@ def render(
 ) -> tuple[ContextChunk, ...]:
     """Return groups of chunks as context; neighbours of the same file become one."""
     rendered: list[ContextChunk] = []
-    uri, run = "", list[Chunk]()
+    uri = ""
+    run: list[Chunk] = []
     for chunk in (chunk for group in groups for chunk in group):
         if chunk.uri != uri and run:
             rendered.append(_joined(run, folders, source_of))

@@ -17,6 +17,8 @@ FIRST_SHARE = 0.85
 LEAST_SHARE_OF_BEST = 0.1
 APPEND_SHARE_OF_BEST = 0.7
 MOST_APPENDED = 4
+MOST_MEANT = 8
+"""Of more definitions than this, the few letters typed say too little."""
 REPLACE_GAIN = 1.3
 KEEP_GAIN = 1.05
 LEAST_REQUESTS_BETWEEN = 8
@@ -69,13 +71,14 @@ class Selection:
         self,
         look: Look,
         rank: Callable[[], Ranked],
-        candidates: Callable[[], Sequence[Chunk]],
+        named: Callable[[], Sequence[Chunk]],
         is_allowed: Callable[[Chunk], bool],
         fitting: Fitting,
     ) -> None:
         """Take in a request; the chunks change only as the rule says.
 
-        ``rank`` costs milliseconds and is called when it matters.
+        ``rank`` costs milliseconds and is called when it matters. ``named`` returns
+        definitions of what seems to be typed, where nothing in the window is it.
         """
         self.requests += 1
         is_first = self.below is None
@@ -94,7 +97,7 @@ class Selection:
             elif look.line != self.line:
                 self._look_again(look, rank(), fitting, has_moved)
             else:
-                self._help_typing(look, candidates, rank, fitting)
+                self._help_typing(look, named, rank, fitting)
         finally:
             self.line, self.below = look.line, look.below
 
@@ -131,7 +134,7 @@ class Selection:
             least = best * APPEND_SHARE_OF_BEST
             self._append(ranked, fitting, least)
 
-    def _append(self, ranked: Ranked, fitting: Fitting, least: float) -> None:
+    def _append(self, ranked: Ranked, fitting: Fitting, least: float) -> bool:
         chosen = self.chunks
         added: list[Chunk] = []
         for chunk, worth in fitting.ordered(ranked):
@@ -144,11 +147,12 @@ class Selection:
         if added:
             self.groups = [*self.groups, added]
             self.num_changes += 1
+        return bool(added)
 
     def _help_typing(
         self,
         look: Look,
-        candidates: Callable[[], Sequence[Chunk]],
+        named: Callable[[], Sequence[Chunk]],
         rank: Callable[[], Ranked],
         fitting: Fitting,
     ) -> None:
@@ -158,22 +162,14 @@ class Selection:
             return
         if any(name.startswith(typed) for one in self.chunks for name in one.names):
             return
-        if not any(
-            name.startswith(typed) for one in candidates() for name in one.names
-        ):
+        wanted = set(named())
+        if not 0 < len(wanted) <= MOST_MEANT:
             return
-        ranked = rank()
-        fits = {
-            chunk: worth
-            for chunk, worth in ranked.worth.items()
-            if any(name.startswith(typed) for name in chunk.names)
-            and chunk.kind == "signature"
-        }
-        before = self.num_changes
-        self._append(Ranked(fits, ranked.window), fitting, 0.0)
-        if self.num_changes == before:
-            self._replace(look, ranked, fitting, 1.0)
         self.helped_line = look.line
+        ranked = rank()
+        worth = {one: value for one, value in ranked.worth.items() if one in wanted}
+        if not self._append(Ranked(worth, ranked.window), fitting, 0.0):
+            self._replace(look, ranked, fitting, KEEP_GAIN)
 
 
 class Fitting:

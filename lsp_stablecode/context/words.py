@@ -14,8 +14,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 _SUBWORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-# Words of many languages that say nothing of what a text is about.
-_COMMON = word_set(
+COMMON = word_set(
     "a an and as async await be bool boolean break by case catch char class const "
     "continue def default do double elif else end enum err error except export "
     "extends false final finally float fn for from func function get go if impl "
@@ -25,6 +24,7 @@ _COMMON = word_set(
     "super switch that the then this throw throws to true try type undefined union "
     "unsigned use using val var void when where while with yield"
 )
+"""Words of many languages that say nothing of what a text is about."""
 
 
 @lru_cache(maxsize=16_384)
@@ -37,7 +37,7 @@ def subwords(identifier: str) -> tuple[str, ...]:
     return tuple(
         one[:-1] if len(one) > 3 and one.endswith("s") and one[-2] != "s" else one
         for one in found
-        if len(one) > 1 and one not in _COMMON
+        if len(one) > 1 and one not in COMMON
     )
 
 
