@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,11 @@ from lsp_stablecode.evaluation.figures import (
 )
 from lsp_stablecode.evaluation.gaps import PLACES, USUAL_PLACES, Gap, Place
 from lsp_stablecode.evaluation.overrides import with_overrides
+from lsp_stablecode.evaluation.report import page
 from lsp_stablecode.evaluation.repository import (
     Advance,
     Answered,
+    PathAnswers,
     PathName,
     ask_model,
     ask_server,
@@ -47,20 +49,12 @@ _NUM_DEFECTS_PRINTED = 40
 _FILE_COLUMNS = 120
 
 
-@dataclass(frozen=True, slots=True)
-class PathAnswers:
-    """All answers of one path, and the model that gave them."""
-
-    path: PathName
-    model: dict[str, Any]
-    answers: tuple[Answered, ...]
-
-
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Cut, ask, print and save; return the exit code. Raises ``StablecodeError``."""
     settings = with_overrides(ask_settings(settings), options.set or ())
     # Not after half an hour of work.
     check_writable(options.json)
+    check_writable(options.report)
     places = places_of(options.places)
     if "cross-file" in places and not options.open:
         raise SettingsError(
@@ -90,7 +84,31 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         data = to_json(results, settings, options)
         text = json.dumps(data, ensure_ascii=False, indent=1)
         Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.report:
+        title = f"Completions in {path.name}"
+        text = page(
+            results, title=title, facts=facts(results, options), seed=options.seed
+        )
+        Path(options.report).write_text(text, encoding="utf-8")
     return 0
+
+
+def facts(
+    results: Sequence[PathAnswers], options: argparse.Namespace
+) -> dict[str, str]:
+    """Return what a report says of how it was measured."""
+    model = results[0].model
+    told = (model.get("model"), model.get("backend"), model.get("dtype"))
+    command = f"{options.cuts} cuts asked for, seed {options.seed}"
+    given = ", ".join(options.set or ()) or "none"
+    return {
+        "model": ", ".join(str(one) for one in told if one),
+        "cuts": f"{len(results[0].answers)} ({command})",
+        "asked": f"{options.trigger}, {options.open} other files open",
+        "settings beside the defaults": given,
+        "versions": ", ".join(f"{k} {v}" for k, v in versions().items() if v),
+        "time": time.strftime("%Y-%m-%d %H:%M"),
+    }
 
 
 def places_of(text: str | None) -> tuple[Place, ...]:
@@ -128,7 +146,7 @@ def ask(
         with progress_bar() as progress:
             if path == "server":
                 progress.add_task("server: loading the model", total=None)
-                model, answers = asyncio.run(
+                result = asyncio.run(
                     ask_server(
                         gaps,
                         settings,
@@ -142,13 +160,13 @@ def ask(
                     )
                 )
             else:
-                model, answers = ask_model(
+                result = ask_model(
                     gaps,
                     settings,
                     reporter(progress),
                     partial(_counter, progress, "model alone: completing", len(gaps)),
                 )
-        results.append(PathAnswers(path, model, tuple(answers)))
+        results.append(result)
     return results
 
 
@@ -185,6 +203,8 @@ def print_results(results: Sequence[PathAnswers]) -> None:
         text = ", ".join(f"{count} {name}" for name, count in outcomes.items())
         console.print(f"{result.path}: {text}", highlight=False, soft_wrap=True)
     for result in results:
+        for message in result.messages:
+            console.print(f"The server says: {message}", markup=False, highlight=False)
         _print_defects(console, result)
 
 

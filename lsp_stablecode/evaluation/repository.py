@@ -51,6 +51,16 @@ class Answered:
     defects: tuple[Defect, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PathAnswers:
+    """All answers of one path, the model that gave them, what the server said aloud."""
+
+    path: PathName
+    model: dict[str, Any]
+    answers: tuple[Answered, ...]
+    messages: tuple[str, ...] = ()
+
+
 def ask_settings(settings: Settings) -> Settings:
     """Return the settings under which single questions are comparable.
 
@@ -70,8 +80,8 @@ async def ask_server(
     neighbours: Mapping[str, Sequence[SourceFile]],
     server_arguments: Sequence[str] = (),
     on_ready: Callable[[], Advance],
-) -> tuple[dict[str, Any], list[Answered]]:
-    """Ask a server, one gap after the other; also return the model it says it has.
+) -> PathAnswers:
+    """Ask a server, one gap after the other.
 
     ``neighbours`` are open while a gap of their file is asked. The gap's own file is
     never open as it stands. Raises ``ServerFailedError``.
@@ -107,7 +117,8 @@ async def ask_server(
                 )
             )
             advance()
-    return status.get("engine") or {}, answered
+        messages = tuple(server.connection.messages)
+    return PathAnswers("server", status.get("engine") or {}, tuple(answered), messages)
 
 
 def ask_model(
@@ -115,7 +126,7 @@ def ask_model(
     settings: Settings,
     report: ProgressCallback,
     on_ready: Callable[[], Advance],
-) -> tuple[dict[str, Any], list[Answered]]:
+) -> PathAnswers:
     """Ask the engine in this process, as plain plugins do.
 
     The text around the cursor, greedily, in the server's prompt order; no context, no
@@ -155,7 +166,7 @@ def ask_model(
                 )
             )
             advance()
-        return asdict(engine.info), answered
+        return PathAnswers("raw", asdict(engine.info), tuple(answered))
     finally:
         engine.close()
 
