@@ -10,30 +10,51 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from lsp_stablecode.context.place import Surroundings
+from lsp_stablecode.context.rendering import display_path, repository_name
 from lsp_stablecode.documents import Document
 from lsp_stablecode.postprocess import Finished, dedupe, finish
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import Shape, decide_shape
 from lsp_stablecode.stops import make_stop_rule
 from lsp_stablecode.suggestions import Known, Suggested
-from model import CancelFlag, Candidate, Engine, FillRequest, Statistics
+from model import (
+    CancelFlag,
+    Candidate,
+    ContextChunk,
+    Engine,
+    FillRequest,
+    PromptPart,
+    Statistics,
+)
+
+if TYPE_CHECKING:
+    # Its grammars and ranking are imported on the engine's thread, at the first need.
+    from lsp_stablecode.context.gather import Gatherer
 
 _PREFIX_LINES = 3000
 _SUFFIX_LINES = 1000
 _LINE_TOKENS = 64
 _NEAR_CHARACTERS = 12_000
+# Of a prompt, how much other documents may take.
+_CONTEXT_SHARE = 0.375
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked: the text around the cursor and how it came to be asked."""
+    """What is asked: the text around the cursor and how it came to be asked.
+
+    ``surroundings`` is what else is known of the place, in other documents too.
+    """
 
     prefix: str
     suffix: str
     prefix_start_line: int
     language_id: str
     explicit: bool
+    surroundings: Surroundings | None = None
 
     @property
     def near(self) -> tuple[str, str]:
@@ -57,6 +78,10 @@ class Outcome:
     statistics: Statistics = field(default_factory=Statistics)
     total_ms: float = 0.0
     removed: tuple[str, ...] = ()
+    context: tuple[ContextChunk, ...] = ()
+    parts: tuple[PromptPart, ...] = ()
+    healed: str = ""
+    gather_ms: float = 0.0
 
 
 def make_query(
@@ -128,11 +153,12 @@ def generate(
     query: Query,
     settings: Settings,
     *,
+    gatherer: Gatherer | None = None,
     known: Known | None = None,
     cancel: CancelFlag | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Ask the model. Runs on the engine's thread.
+    """Ask the model, with what ``gatherer`` finds. Runs on the engine's thread.
 
     What is ``known`` here stays the first suggestion, so that asking by hand shows
     the ghost text that is on the screen, and then others.
@@ -140,6 +166,9 @@ def generate(
     started = time.perf_counter()
     prefix, suffix = query.near
     shape = decide_shape(prefix, suffix, query.language_id, settings.multi_line)
+    context = _gather(engine, query, settings, gatherer)
+    gather_ms = (time.perf_counter() - started) * 1000
+    around = query.surroundings
     result = engine.fill(
         FillRequest(
             prefix=query.prefix,
@@ -150,6 +179,10 @@ def generate(
             num_candidates=num_candidates_wanted(query, settings),
             stop_rule=make_stop_rule(shape, prefix, suffix),
             prefix_start_line=query.prefix_start_line,
+            heal=True,
+            context=context,
+            path=display_path(around.path, around.folders) if around else "",
+            repository=repository_name(around.folders, around.path) if around else "",
         ),
         cancel,
         on_text,
@@ -173,7 +206,22 @@ def generate(
         statistics=result.statistics,
         total_ms=(time.perf_counter() - started) * 1000,
         removed=finished[0].removed if finished else (),
+        context=context,
+        parts=result.parts,
+        healed=result.healed,
+        gather_ms=gather_ms,
     )
+
+
+def _gather(
+    engine: Engine, query: Query, settings: Settings, gatherer: Gatherer | None
+) -> tuple[ContextChunk, ...]:
+    """Return what of other documents the prompt should hold."""
+    if gatherer is None or query.surroundings is None or not settings.context:
+        return ()
+    limit = min(settings.max_new_tokens, engine.info.context_tokens // 2)
+    budget = int((engine.info.context_tokens - limit) * _CONTEXT_SHARE)
+    return gatherer.gather(query.surroundings, budget, engine.count_tokens)
 
 
 def _token_limit(shape: Shape, settings: Settings, context_tokens: int) -> int:

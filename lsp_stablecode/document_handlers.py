@@ -70,20 +70,17 @@ def register_documents(server: LanguageServer, session: Session) -> None:
         document: types.VersionedTextDocumentIdentifier,
         changes: Sequence[types.TextDocumentContentChangeEvent],
     ) -> None:
-        changed = documents.change(
-            document.uri,
-            document.version,
-            [
-                (
-                    (position_of(change.range.start), position_of(change.range.end))
-                    if isinstance(change, types.TextDocumentContentChangePartial)
-                    else None,
-                    change.text,
-                )
-                for change in changes
-            ],
-        )
-        session.note_edit(changed.uri)
+        edits = [
+            (
+                (position_of(change.range.start), position_of(change.range.end))
+                if isinstance(change, types.TextDocumentContentChangePartial)
+                else None,
+                change.text,
+            )
+            for change in changes
+        ]
+        changed = documents.change(document.uri, document.version, edits)
+        session.note_edit(changed, edits)
 
     def _close(uri: str) -> None:
         closed = documents.close(uri)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from lsp_stablecode.completion import Outcome, Query, generate, to_remember
 from lsp_stablecode.history import History
@@ -23,6 +25,9 @@ from lsp_stablecode.shape import decide_shape
 from lsp_stablecode.suggestions import SuggestionMemory
 from lsp_stablecode.worker import Priority
 from model import Engine
+
+if TYPE_CHECKING:
+    from lsp_stablecode.context.gather import Gatherer
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +64,12 @@ class LookAhead:
         scheduler: Scheduler,
         memory: SuggestionMemory,
         history: History,
+        gatherer: Callable[[], Gatherer],
     ) -> None:
         self._scheduler = scheduler
         self._memory = memory
         self._history = history
+        self._gatherer = gatherer
         self._power = PowerSource()
         self._shown: _Shown | None = None
         self._begun: tuple[_Place, Ticket] | None = None
@@ -142,7 +149,13 @@ class LookAhead:
         def job(engine: Engine) -> Outcome:
             if ticket.cancel.is_set():
                 return Outcome("cancelled")
-            return generate(engine, ahead, settings, cancel=ticket.cancel)
+            return generate(
+                engine,
+                ahead,
+                settings,
+                gatherer=self._gatherer(),
+                cancel=ticket.cancel,
+            )
 
         # Superseded, it still ends by itself, and what it cost is known.
         outcome = await asyncio.wrap_future(

@@ -140,7 +140,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
     def initialize(params: types.InitializeParams) -> None:
         encoding = choose_encoding(params.capabilities)
         session.documents.encoding = encoding
-        session.folders = workspace_folders(params)
+        session.workspace.folders = workspace_folders(params)
         server.take_settings("initialization", params.initialization_options)
         if wants_plain_completion(params.capabilities, session.settings):
             register_plain_completion(server, server.session)
@@ -174,12 +174,12 @@ def _register_lifecycle(server: StablecodeServer) -> None:
     def did_change_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         for removed in params.event.removed:
             path = path_of(removed.uri)
-            if path in session.folders:
-                session.folders.remove(path)
+            if path in session.workspace.folders:
+                session.workspace.folders.remove(path)
         for added in params.event.added:
             path = path_of(added.uri)
             if path is not None:
-                session.folders.append(path)
+                session.workspace.folders.append(path)
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from lsp_stablecode.completion import (
     Outcome,
@@ -21,11 +21,9 @@ from lsp_stablecode.completion import (
     num_candidates_wanted,
     to_remember,
 )
-from lsp_stablecode.document_store import DocumentStore
+from lsp_stablecode.document_store import Change
 from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import DocumentNotOpenError
-from lsp_stablecode.exclusion import Exclusion
-from lsp_stablecode.files import path_of
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
 from lsp_stablecode.look_ahead import LookAhead
@@ -37,7 +35,11 @@ from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
 from lsp_stablecode.suggestions import Known, SuggestionMemory
 from lsp_stablecode.trace import Tracer, describe
 from lsp_stablecode.worker import EngineWorker, Priority
+from lsp_stablecode.workspace import Workspace
 from model import CancelFlag, Engine, StablecodeError
+
+if TYPE_CHECKING:
+    from lsp_stablecode.context.gather import Gatherer
 
 logger = logging.getLogger(__name__)
 
@@ -49,16 +51,18 @@ class Session:
         self, base_settings: Settings, client: Client, tracer: Tracer | None = None
     ) -> None:
         worker = EngineWorker()
-        self.documents = DocumentStore()
-        self.folders: list[Path] = []
+        self.workspace = Workspace(base_settings.exclude)
+        self.documents = self.workspace.documents
         self.model = ModelHost(worker, client.show_progress)
         self.notices = Notices(client)
         self._sources = SettingsSources(base_settings)
-        self._exclusion = Exclusion(base_settings.exclude)
         self._scheduler = Scheduler(worker)
         self._memory = SuggestionMemory()
         self._history = History(tracer)
-        self._look_ahead = LookAhead(self._scheduler, self._memory, self._history)
+        self._gatherer: Gatherer | None = None
+        self._look_ahead = LookAhead(
+            self._scheduler, self._memory, self._history, self._gatherer_there
+        )
 
     # --- settings and model ------------------------------------------------
 
@@ -76,7 +80,7 @@ class Session:
         for problem in self._sources.take(source, raw):
             self.notices.say(problem.message, "error")
         if self.settings is not before:
-            self._exclusion = Exclusion(self.settings.exclude)
+            self.workspace.exclude(self.settings.exclude)
             self._memory.clear()
             self._scheduler.stop_spare()
 
@@ -114,14 +118,16 @@ class Session:
 
     # --- documents ---------------------------------------------------------
 
-    def note_edit(self, uri: str) -> None:
+    def note_edit(self, document: Document, changes: Iterable[Change]) -> None:
         """Stop a changed document's request: the text it is about is gone."""
-        self._scheduler.note_edit(uri)
+        self._scheduler.note_edit(document.uri)
+        self.workspace.note_edit(document, changes)
 
     def note_close(self, uri: str) -> None:
         """Forget a closed document."""
         self._scheduler.stop(uri)
         self._history.forget(uri)
+        self.workspace.note_close(uri)
 
     # --- completion --------------------------------------------------------
 
@@ -177,6 +183,16 @@ class Session:
             selected=selected.text if selected else None,
             selected_start=selected.start if selected else None,
         )
+        query = replace(
+            query,
+            surroundings=self.workspace.surroundings(
+                document,
+                position[0],
+                query.prefix,
+                query.suffix,
+                explicit=ticket.explicit,
+            ),
+        )
         known = self._memory.recall(document.uri, query.prefix, query.suffix)
         outcome = None if known is None else from_memory(query, self.settings, known)
         if outcome is None:
@@ -198,7 +214,14 @@ class Session:
             # A request cancelled while it waited its turn costs nothing.
             if cancel.is_set():
                 return Outcome("cancelled")
-            outcome = generate(engine, query, settings, known=known, cancel=cancel)
+            outcome = generate(
+                engine,
+                query,
+                settings,
+                gatherer=self._gatherer_there(),
+                known=known,
+                cancel=cancel,
+            )
             self._history.note_generation(outcome)
             return outcome
 
@@ -228,17 +251,21 @@ class Session:
             )
         return outcome
 
+    def _gatherer_there(self) -> Gatherer:
+        """Return what gathers context; only the engine's thread calls this."""
+        if self._gatherer is None:
+            from lsp_stablecode.context.gather import Gatherer
+
+            self._gatherer = Gatherer()
+        return self._gatherer
+
     def _reason_for_silence(self, document: Document) -> str:
         """Name why nothing is suggested in this document, or return nothing."""
         if not self.settings.enable:
             return "disabled"
         if document.language_id in self.settings.disabled_languages:
             return "language-disabled"
-        notebook = self.documents.notebook_of(document.uri)
-        path = path_of(notebook.uri if notebook else document.uri)
-        if self._exclusion.covers(path, self.folders):
-            return "excluded"
-        return ""
+        return self.workspace.why_private(document)
 
     # --- what the user asks about -------------------------------------------
 
