@@ -341,9 +341,10 @@ async def test_trace_holds_no_source_text(connect: Connect, tmp_path: Path) -> N
     await wire.complete(1)
     await wire.complete(2, 2)
     lines = [json.loads(line) for line in trace.read_text("utf-8").splitlines()]
-    assert [line["event"] for line in lines] == ["completion", "completion"]
-    assert lines[0]["outcome"] == "shown"
-    assert lines[1]["outcome"] == "type-through"
+    # What was computed ahead meanwhile has lines of its own.
+    assert {line["event"] for line in lines} <= {"completion", "look-ahead"}
+    outcomes = [line["outcome"] for line in lines if line["event"] == "completion"]
+    assert outcomes == ["shown", "type-through"]
     assert "topsecret" not in trace.read_text("utf-8")
 
 
