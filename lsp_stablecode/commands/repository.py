@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from lsp_stablecode.client.connection import ServerFailedError
 from lsp_stablecode.commands.console import progress_bar, reporter
 from lsp_stablecode.commands.infilling import check_writable, versions
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.evaluation.client import Trigger
+from lsp_stablecode.evaluation.crossfile import cross_file_finder
 from lsp_stablecode.evaluation.figures import (
     Figures,
     by_language,
@@ -29,6 +31,7 @@ from lsp_stablecode.evaluation.figures import (
     outcomes_of,
 )
 from lsp_stablecode.evaluation.gaps import PLACES, USUAL_PLACES, Gap, Place
+from lsp_stablecode.evaluation.neighbours import neighbours_of
 from lsp_stablecode.evaluation.overrides import with_overrides
 from lsp_stablecode.evaluation.report import page
 from lsp_stablecode.evaluation.repository import (
@@ -39,10 +42,13 @@ from lsp_stablecode.evaluation.repository import (
     ask_model,
     ask_server,
     ask_settings,
-    neighbours_of,
 )
 from lsp_stablecode.evaluation.selection import choose_gaps
-from lsp_stablecode.evaluation.sources import SourceFile, find_sources, workspace_of
+from lsp_stablecode.evaluation.sources import (
+    SourceFile,
+    find_sources,
+    workspace_of,
+)
 from lsp_stablecode.settings import Settings, to_wire
 
 _NUM_DEFECTS_PRINTED = 40
@@ -63,8 +69,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         )
     path = Path(options.place).resolve()
     files = find_sources(path, options.language or ())
+    neighbours = neighbours_of(files, options.open)
     gaps = choose_gaps(
-        files, options.cuts, seed=options.seed, places=places, most_files=options.files
+        files,
+        options.cuts,
+        seed=options.seed,
+        places=places,
+        most_files=options.files,
+        find=cross_file_finder(neighbours),
     )
     paths: tuple[PathName, ...] = (
         ("server", "raw") if options.path == "both" else (options.path,)
@@ -74,12 +86,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         settings,
         paths,
         folder=workspace_of(path),
-        files=files,
-        num_open=options.open,
+        neighbours=neighbours,
         trigger=options.trigger,
         server_arguments=("--trace", str(options.trace)) if options.trace else (),
     )
     print_results(results)
+    num_failed = sum(
+        one.outcome == "empty:error" for result in results for one in result.answers
+    )
     if options.json:
         data = to_json(results, settings, options)
         text = json.dumps(data, ensure_ascii=False, indent=1)
@@ -90,6 +104,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
             results, title=title, facts=facts(results, options), seed=options.seed
         )
         Path(options.report).write_text(text, encoding="utf-8")
+    if num_failed:
+        raise ServerFailedError(
+            f"{num_failed} questions failed: these figures say nothing.",
+            hint="The server's messages are above.",
+        )
     return 0
 
 
@@ -132,8 +151,7 @@ def ask(
     paths: Sequence[PathName],
     *,
     folder: Path,
-    files: Sequence[SourceFile],
-    num_open: int = 0,
+    neighbours: Mapping[str, Sequence[SourceFile]],
     trigger: Trigger = "automatic",
     server_arguments: Sequence[str] = (),
 ) -> list[PathAnswers]:
@@ -152,7 +170,7 @@ def ask(
                         settings,
                         folder,
                         trigger=trigger,
-                        neighbours=neighbours_of(gaps, files, num_open),
+                        neighbours=neighbours,
                         server_arguments=server_arguments,
                         on_ready=partial(
                             _counter, progress, "server: completing", len(gaps)

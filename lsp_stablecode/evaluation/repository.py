@@ -171,45 +171,6 @@ def ask_model(
         engine.close()
 
 
-def neighbours_of(
-    gaps: Sequence[Gap], files: Sequence[SourceFile], num_open: int
-) -> dict[str, list[SourceFile]]:
-    """Return the files that are open beside each gap's: the nearest by their paths."""
-    return {
-        name: nearest_files(name, files, num_open)
-        for name in {gap.path for gap in gaps}
-    }
-
-
-def nearest_files(
-    name: str, files: Sequence[SourceFile], num_open: int
-) -> list[SourceFile]:
-    """Return the files of the same language whose paths share most with a file's."""
-    language_id = next(one.language_id for one in files if one.name == name)
-    others = [
-        one for one in files if one.language_id == language_id and one.name != name
-    ]
-    others.sort(key=lambda one: (_distance(one.name, name), one.name))
-    found: list[SourceFile] = []
-    for one in others:
-        if len(found) == num_open:
-            break
-        if read_source(one) is not None:
-            found.append(one)
-    return found
-
-
-def _distance(name: str, other: str) -> int:
-    """Return how many folders are to be gone up and down from file to file."""
-    here, there = name.split("/")[:-1], other.split("/")[:-1]
-    shared = 0
-    for one, two in zip(here, there, strict=False):
-        if one != two:
-            break
-        shared += 1
-    return len(here) + len(there) - 2 * shared
-
-
 @dataclass(slots=True)
 class _Desk:
     """The documents that are open beside the gap's."""
