@@ -48,8 +48,9 @@ class Typist:
 
     def type(self, text: str, line: int, character: int) -> None:
         place = (line, character)
-        self.session.documents.change(_URI, 2, [((place, place), text)])
-        self.session.note_edit(_URI)
+        edits = [((place, place), text)]
+        changed = self.session.documents.change(_URI, 2, edits)
+        self.session.note_edit(changed, edits)
 
     async def ask(
         self, line: int, character: int, *, explicit: bool = False, uri: str = _URI
