@@ -20,7 +20,8 @@ from lsp_stablecode.evaluation.reading import Reading
 from lsp_stablecode.evaluation.selection import FindGaps, read_source, usual_gaps
 from lsp_stablecode.evaluation.sources import SourceFile
 
-_LEAST_CHARACTERS = 5
+# `format`, `setup`, `__init__`: many things are called so, here and elsewhere.
+_COMMON = re.compile(r"[a-z]{1,8}|.{1,4}|__\w*")
 _MOST_TYPED = 2
 _DEFINITION = re.compile(
     r"(?:function|class|method|struct|interface|enum|trait|object|module|protocol"
@@ -57,7 +58,8 @@ def _gaps(
         found = read_source(other)
         if found is not None:
             names |= defined_names(found)
-    uses = uses_of(reading, names)
+    # What the document defines itself it does not use from there.
+    uses = uses_of(reading, names - defined_names(reading))
     shuffler.shuffle(uses)
     for start, end in uses:
         offset = start + shuffler.randint(0, _MOST_TYPED)
@@ -80,6 +82,10 @@ def defined_names(reading: Reading) -> set[str]:
             start, end = reading.span(name)
             found.add(reading.text[start:end])
     return {name for name in found if re.fullmatch(r"[^\W\d]\w*", name)}
+
+
+def _is_telling(name: str) -> bool:
+    return not _COMMON.fullmatch(name)
 
 
 def _name_of(node: Node) -> Node | None:
@@ -106,7 +112,7 @@ def uses_of(reading: Reading, names: set[str]) -> list[tuple[int, int]]:
     counts: Counter[str] = Counter()
     for start, end in reading.names:
         name = reading.text[start:end]
-        if name not in names or len(name) < _LEAST_CHARACTERS:
+        if name not in names or not _is_telling(name):
             continue
         if any(begin <= start < stop for begin, stop in imported):
             continue
