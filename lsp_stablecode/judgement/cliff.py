@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from lsp_stablecode.shape import Shape
 from model import Cut, GeneratedToken, TokenRule
 
-__all__ = ["LEAST_LINE_PROBABILITY", "make_token_rule"]
+__all__ = ["LEAST_LINE_PROBABILITY", "is_begun", "make_token_rule"]
 
 LEAST_LINE_PROBABILITY = 0.08
 """A further line that is less probable than this is not shown."""
 
 # A line that ends so is only begun.
-_OPENS = re.compile(r"(?:[\[({:,\\]|=>|->|\b(?:do|then|else|begin|try|where))$")
+_OPENS = re.compile(r"(?:[\[({:\\]|=>|->|\b(?:do|then|else|begin|try|where))$")
 
 
 def make_token_rule(
@@ -64,9 +64,14 @@ def make_token_rule(
     return rule
 
 
+def is_begun(line: str) -> bool:
+    """Return whether a line opens something that is to follow below it."""
+    return _OPENS.search(line.rstrip()) is not None
+
+
 def _end_of_whole(lines: list[tuple[int, str]]) -> int:
     """Return the end of the last line that opens nothing; the first one's at least."""
     for end, line in reversed(lines[1:]):
-        if not _OPENS.search(line):
+        if not is_begun(line):
             return end
     return lines[0][0]
