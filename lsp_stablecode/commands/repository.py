@@ -19,7 +19,7 @@ from rich.table import Table
 
 from lsp_stablecode.client.connection import ServerFailedError
 from lsp_stablecode.commands.console import progress_bar, reporter
-from lsp_stablecode.commands.infilling import check_writable, versions
+from lsp_stablecode.commands.infilling import check_writable
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.evaluation.client import Trigger
 from lsp_stablecode.evaluation.crossfile import cross_file_finder
@@ -31,6 +31,7 @@ from lsp_stablecode.evaluation.figures import (
     outcomes_of,
 )
 from lsp_stablecode.evaluation.gaps import PLACES, USUAL_PLACES, Gap, Place
+from lsp_stablecode.evaluation.infilling_report import versions
 from lsp_stablecode.evaluation.neighbours import neighbours_of
 from lsp_stablecode.evaluation.overrides import with_overrides
 from lsp_stablecode.evaluation.report import page

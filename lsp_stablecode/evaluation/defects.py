@@ -39,7 +39,8 @@ _CLOSING = re.compile(r"[)\]}\"'`]")
 _CLOSING_BRACKET = re.compile(r"[)\]}]")
 _MOST_LINES_BELOW = 6
 # A line may end so and go on below.
-_GOES_ON = re.compile(r"(?:[(\[{,;:\\=+\-*/%&|<>?.]|\b(?:do|then|and|or|not|in))$")
+_OPENS = re.compile(r"[(\[{,;:\\]$")
+_GOES_ON = re.compile(r"(?:[(\[{,;:\\+\-*/%&|<>]|\b(?:do|then|and|or|not|in))$")
 _MODELS_OWN = ("line", "eos", "closed", "dedent", "suffix", "blank-lines", "fence")
 """Reasons to stop that the text itself gives, between two tokens."""
 
@@ -80,7 +81,7 @@ def find_defects(
 
 def _repeated(gap: Gap, suggestion: Suggestion) -> str:
     lines = (gap.left + suggestion.text).split("\n")
-    original = gap.source.split("\n")[gap.line - 1 :][: len(lines)]
+    original = (gap.left + gap.truth + gap.closers + gap.after).split("\n")
     rest = gap.suffix[suggestion.num_replaced :].split("\n")[1:]
     below = [line for line in rest if line.strip()][:_MOST_LINES_BELOW]
     spots = [index for index, line in enumerate(lines) if line.strip()]
@@ -203,7 +204,8 @@ def _cut(gap: Gap, suggestion: Suggestion, finish_reason: str) -> str:
         return f"inside of a string, after {_shown(line)}"
     if _leaves_open(gap, suggestion, document, end):
         return f"inside of a bracket, after {_shown(line)}"
-    if rest.strip(" ;,") and parses(gap, suggestion) is False:
+    is_open = _OPENS.search(line)
+    if rest.strip(" ;,") and not is_open and parses(gap, suggestion) is False:
         return f"before the statement's end, after {_shown(line)}"
     if finish_reason == "repetition" and not _GOES_ON.search(line):
         return f"in the middle of a repetition, after {_shown(line)}"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lsp_stablecode.client.editor import Buffer
-from lsp_stablecode.commands.infilling import stop_at_line_end
 from lsp_stablecode.evaluation.client import Filler, Trigger, start_server
 from lsp_stablecode.evaluation.defects import Defect, find_defects
 from lsp_stablecode.evaluation.gaps import BODY_PLACES, Gap
+from lsp_stablecode.evaluation.infilling_paths import stop_at_line_end
 from lsp_stablecode.evaluation.measures import Measures, Suggestion, measure
 from lsp_stablecode.evaluation.selection import read_source
 from lsp_stablecode.evaluation.sources import SourceFile
