@@ -209,6 +209,7 @@ def make_parser() -> argparse.ArgumentParser:
     for kind, text in (
         ("engine", "prefill, decoding, verification, starts and memory"),
         ("keys", "from a key to its suggestion, while a real file is typed"),
+        ("typing", "real typing at human speed: delays, requests, keys saved"),
         ("drafts", "what guessing tokens ahead gains"),
     ):
         sub = kinds.add_parser(kind, parents=[common], help=text, description=text)

@@ -16,6 +16,9 @@ def add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     group.add_argument(
         "--quick", action="store_true", help="a short run that shows that it works"
     )
+    if kind == "typing":
+        _add_typing_options(parser, group)
+        return
     group.add_argument(
         "--repetitions", type=positive, metavar="N", help="how often all is repeated"
     )
@@ -74,6 +77,61 @@ def add_options(parser: argparse.ArgumentParser, kind: str) -> None:
         metavar="MS",
         help="llama-server's t_max_predict_ms (default: none)",
     )
+
+
+def _add_typing_options(
+    parser: argparse.ArgumentParser, group: argparse._ArgumentGroup
+) -> None:
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="a source file, or a folder of them"
+    )
+    length = group.add_mutually_exclusive_group()
+    length.add_argument(
+        "--keys", type=positive, metavar="N", help="keys to press (default: 400)"
+    )
+    length.add_argument(
+        "--minutes", type=above_zero, metavar="M", help="type that long instead"
+    )
+    group.add_argument(
+        "--speed",
+        type=above_zero,
+        default=1.0,
+        metavar="X",
+        help="type X times as fast as people do (default: 1)",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the places, gaps, slips and pauses (default: 0)",
+    )
+    group.add_argument(
+        "--language",
+        metavar="ID",
+        help="LSP language id of the files (default: the most frequent in PATH)",
+    )
+    group.add_argument(
+        "--open",
+        type=int,
+        default=3,
+        metavar="N",
+        help="related files opened beside the one that is typed in (default: 3)",
+    )
+    group.add_argument(
+        "--no-context",
+        dest="context",
+        action="store_false",
+        help="without text of other documents in the prompts",
+    )
+
+
+def above_zero(text: str) -> float:
+    """Read a number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
 
 
 def positive(text: str) -> int:

@@ -60,6 +60,7 @@ class Figure:
                 "p10": _rounded(samples.at(0.1)),
                 "p90": _rounded(samples.at(0.9)),
                 "p95": _rounded(samples.at(0.95)),
+                "p99": _rounded(samples.at(0.99)),
                 "limit": _rounded(self.limits.get(name)),
                 "share_of_limit": _rounded(self.share_of_limit(name)),
                 "our_speedup": None

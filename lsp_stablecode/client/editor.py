@@ -81,8 +81,8 @@ class Buffer:
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A request under way."""
+class Asked:
+    """A request under way; ``answer`` is raw, `Editor.read` makes it an `Answer`."""
 
     identifier: str
     sent_s: float
@@ -94,7 +94,7 @@ class Editor:
     """Buffers and keys, on one connection to the server."""
 
     connection: Connection
-    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _asked: dict[str, Asked] = field(default_factory=dict)
     _identifiers: Iterator[int] = field(default_factory=itertools.count)
 
     def open(self, path: Path) -> Buffer:
@@ -160,40 +160,49 @@ class Editor:
             inserted = key + (closer if is_last else "")
             self.replace(buffer, buffer.cursor, buffer.cursor, inserted)
             buffer.cursor -= len(inserted) - len(key)
-            self._cancel(buffer.uri)
+            self.cancel(buffer.uri)
             on_key()
             if not is_last:
-                self._ask(buffer, explicit=False)
+                self.ask(buffer, explicit=False)
                 await asyncio.sleep(gap_s)
 
     async def suggest(self, buffer: Buffer, *, explicit: bool = False) -> Answer:
         """Ask at the cursor and wait for the answer."""
-        self._cancel(buffer.uri)
-        asked = self._ask(buffer, explicit=explicit)
-        return await self._answer(buffer, asked, asked.sent_s)
+        self.cancel(buffer.uri)
+        asked = self.ask(buffer, explicit=explicit)
+        return await self.read(buffer, asked, asked.sent_s)
 
     async def suggest_and_cancel(self, buffer: Buffer, after_s: float) -> Answer:
         """Ask by hand, cancel after a while, and wait for the answer to the request."""
-        asked = self._ask(buffer, explicit=True)
+        asked = self.ask(buffer, explicit=True)
         await asyncio.wait([asked.answer], timeout=after_s)
         cancelled_s = time.perf_counter()
         if asked.answer.done():
-            return await self._answer(buffer, asked, asked.sent_s)
-        self._cancel(buffer.uri)
-        return await self._answer(buffer, asked, cancelled_s)
+            return await self.read(buffer, asked, asked.sent_s)
+        self.cancel(buffer.uri)
+        return await self.read(buffer, asked, cancelled_s)
 
     async def accept(self, buffer: Buffer, ghost: Ghost) -> None:
         """Insert a suggestion and run its command, as Tab does."""
         end = buffer.cursor + ghost.num_replaced
         self.replace(buffer, buffer.cursor, end, ghost.text)
-        command = ghost.item.command
-        if command is not None:
-            await self.connection.request(
-                types.WORKSPACE_EXECUTE_COMMAND,
-                types.ExecuteCommandParams(command.command, command.arguments),
-            )
+        await self.announce(ghost)
 
-    def _ask(self, buffer: Buffer, *, explicit: bool) -> _Asked:
+    async def announce(self, ghost: Ghost, num_characters: int | None = None) -> None:
+        """Run a suggestion's command: it was accepted, or its first characters."""
+        command = ghost.item.command
+        if command is None:
+            return
+        arguments = list(command.arguments or ())
+        if num_characters is not None:
+            arguments.append(num_characters)
+        await self.connection.request(
+            types.WORKSPACE_EXECUTE_COMMAND,
+            types.ExecuteCommandParams(command.command, arguments),
+        )
+
+    def ask(self, buffer: Buffer, *, explicit: bool) -> Asked:
+        """Ask at the cursor, and do not wait."""
         kinds = types.InlineCompletionTriggerKind
         params = types.InlineCompletionParams(
             context=types.InlineCompletionContext(
@@ -206,11 +215,11 @@ class Editor:
         answer = self.connection.send(
             types.TEXT_DOCUMENT_INLINE_COMPLETION, params, identifier
         )
-        asked = _Asked(identifier, time.perf_counter(), answer)
+        asked = Asked(identifier, time.perf_counter(), answer)
         self._asked[buffer.uri] = asked
         return asked
 
-    def _cancel(self, uri: str) -> None:
+    def cancel(self, uri: str) -> None:
         """Cancel a document's request, if it still runs."""
         asked = self._asked.pop(uri, None)
         if asked is not None and not asked.answer.done():
@@ -218,7 +227,11 @@ class Editor:
                 types.CANCEL_REQUEST, types.CancelParams(asked.identifier)
             )
 
-    async def _answer(self, buffer: Buffer, asked: _Asked, since_s: float) -> Answer:
+    async def read(self, buffer: Buffer, asked: Asked, since_s: float) -> Answer:
+        """Wait for the answer; its ``ms`` run from ``since_s``.
+
+        The cursor has to stand where it stood. Raises ``ServerFailedError``.
+        """
         try:
             result = await self.connection.wait(
                 types.TEXT_DOCUMENT_INLINE_COMPLETION, asked.answer

@@ -31,7 +31,7 @@ from lsp_stablecode.bench.keys import (
     keys_json,
 )
 from lsp_stablecode.bench.machine import describe_machine
-from lsp_stablecode.bench.picture import save_picture
+from lsp_stablecode.bench.picture import draw, save_picture
 from lsp_stablecode.bench.report import Report
 from lsp_stablecode.bench.scripts import (
     Script,
@@ -41,6 +41,9 @@ from lsp_stablecode.bench.scripts import (
 )
 from lsp_stablecode.bench.show import drafts_summary, keys_summary, print_report
 from lsp_stablecode.bench.start import measure_starts
+from lsp_stablecode.bench.typing_picture import draw_typing
+from lsp_stablecode.bench.typing_report import print_typing
+from lsp_stablecode.commands.bench_typing import bench_typing
 from lsp_stablecode.commands.console import load_with_progress, progress_bar
 from lsp_stablecode.commands.infilling import check_writable
 from lsp_stablecode.demo.picture import check_place
@@ -74,13 +77,17 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         check_writable(options.json)
     if options.picture:
         check_place(Path(options.picture))
-    kinds = {"engine": bench_engine, "keys": bench_keys, "drafts": bench_drafts}
     report = Report(options.kind, list(sys.argv), settings=to_wire(settings))
     report.machine = describe_machine()
     if options.quick:
         report.note("A short run: limits and figures are too rough to be quoted.")
-    kinds[options.kind](options, settings, report)
-    print_report(report, _console(to_stderr=options.json == "-"))
+    _KINDS[options.kind](options, settings, report)
+    show, picture = (
+        (print_typing, draw_typing)
+        if options.kind == "typing"
+        else (print_report, draw)
+    )
+    show(report, _console(to_stderr=options.json == "-"))
     if options.json is not None:
         text = json.dumps(report.to_json(), ensure_ascii=False, indent=1) + "\n"
         if options.json == "-":
@@ -88,7 +95,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         else:
             Path(options.json).write_text(text, "utf-8")
     if options.picture:
-        save_picture(Path(options.picture), report)
+        save_picture(Path(options.picture), picture(report))
     return 0
 
 
@@ -263,6 +270,14 @@ def load_roomy(settings: Settings, context_tokens: int) -> Engine:
         return load_with_progress(model_options(roomy))
     except (ContextTooLargeError, OutOfMemoryError):
         return load_with_progress(model_options(settings))
+
+
+_KINDS = {
+    "engine": bench_engine,
+    "keys": bench_keys,
+    "typing": bench_typing,
+    "drafts": bench_drafts,
+}
 
 
 def peer_kinds(options: argparse.Namespace) -> tuple[PeerKind, ...]:
