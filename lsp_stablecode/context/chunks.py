@@ -23,9 +23,12 @@ _MOST_CHUNKS = 600
 Kind = Literal["signature", "whole", "lines"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
     """A piece of a document; its lines count from 0 and include the last.
+
+    Two are equal if they show the same text of the same document: an edit above only
+    moves it.
 
     A ``signature`` is a line or a few about a definition, ``whole`` is all of it,
     ``lines`` are neither. ``names`` are the definition's and those of the members that
@@ -46,6 +49,14 @@ class Chunk:
     heading: str = ""
     words: tuple[str, ...] = ()
     weight: float = 1.0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Chunk):
+            return NotImplemented
+        return self is other or (self.text == other.text and self.uri == other.uri)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     def overlaps(self, other: Chunk) -> bool:
         """Tell whether two chunks show some of the same lines."""

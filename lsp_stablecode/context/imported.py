@@ -16,6 +16,9 @@ _MOST_FILE_BYTES = 256 * 1024
 _MOST_BYTES = 1024 * 1024
 _MOST_FOLLOWED = 2
 _MOST_READ_KEPT = 512
+_MOST_DOCUMENTS = 8
+# After so many uses the disk is looked at again: a file may have come.
+_MOST_USES = 20
 _HUBS = frozenset({"__init__.py", "index.ts", "index.js", "index.tsx", "mod.rs"})
 
 
@@ -39,11 +42,21 @@ class _Read:
     text: OpenText
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found for these imports, with these documents open."""
+
+    asked: tuple[object, ...]
+    found: dict[Path, Imported]
+    num_uses: int = 0
+
+
 class ImportFinder:
     """Finds imported files; reads each once as long as it does not change."""
 
     def __init__(self) -> None:
         self._read: dict[Path, _Read] = {}
+        self._found: dict[Path, _Found] = {}
 
     def find(
         self, here: Surroundings, others: Sequence[OpenText]
@@ -56,13 +69,23 @@ class ImportFinder:
         if here.path is None or not here.path.is_absolute():
             return {}
         texts = {one.path: one for one in others if one.path is not None}
+        statements = imports_of(here.prefix + here.suffix, here.language_id)
+        asked = (statements, frozenset(texts), here.folders)
+        known = self._found.pop(here.path, None)
+        if known is not None and known.asked == asked and known.num_uses < _MOST_USES:
+            self._found[here.path] = replace(known, num_uses=known.num_uses + 1)
+            return known.found
         found: dict[Path, Imported] = {}
-        text = here.prefix + here.suffix
-        self._follow(here, here.path, here.language_id, text, texts, found, None, 0)
+        self._follow(
+            here, here.path, here.language_id, statements, texts, found, None, 0
+        )
         resolver = self._resolver(here, here.path, here.language_id, texts)
         for path in resolver.implicit():
             if len(found) < _MOST_FILES:
                 found.setdefault(path, Imported(path, is_implicit=True))
+        self._found[here.path] = _Found(asked, found)
+        while len(self._found) > _MOST_DOCUMENTS:
+            self._found.pop(next(iter(self._found)))
         return found
 
     def closed(
@@ -89,14 +112,14 @@ class ImportFinder:
         here: Surroundings,
         path: Path,
         language_id: str,
-        text: str,
+        statements: tuple[Import, ...],
         texts: Mapping[Path, OpenText],
         found: dict[Path, Imported],
         wanted: frozenset[str] | None,
         depth: int,
     ) -> None:
         resolver = self._resolver(here, path, language_id, texts)
-        for one in imports_of(text, language_id):
+        for one in statements:
             if wanted is not None and one.names and one.names.isdisjoint(wanted):
                 continue
             names = one.names if wanted is None else one.names & wanted
@@ -116,7 +139,7 @@ class ImportFinder:
                             here,
                             target.path,
                             language_id,
-                            hub.text,
+                            imports_of(hub.text, language_id),
                             texts,
                             found,
                             taken.names,

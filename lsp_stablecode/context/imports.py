@@ -86,7 +86,7 @@ def _go(text: str) -> Iterator[Import]:
 
 _DOTTED = re.compile(
     r"^[ \t]*(?:import|using|global\s+using)\s+(?:static\s+)?(?:(?P<named>\w+)\s*=\s*)?"
-    r"(?P<module>[\w.]+)(?:\.(?P<star>[*_])|\.?\{(?P<block>[^{}]*)\})?"
+    r"(?P<module>\w+(?:\.\w+)*)(?:\.(?P<star>\*)|\.\{(?P<block>[^{}]*)\})?"
     r"(?:\s+as\s+(?P<alias>\w+))?",
     re.MULTILINE,
 )
@@ -94,15 +94,15 @@ _DOTTED = re.compile(
 
 def _dotted(text: str) -> Iterator[Import]:
     for match in _DOTTED.finditer(text):
-        module = match["module"].rstrip(".")
+        module = match["module"].removesuffix("._")
         if match["block"] is not None:
             for name, alias in _pairs(match["block"], r"\s*=>\s*|\s+as\s+"):
                 yield Import(f"{module}.{name}", frozenset({name, alias}))
             continue
         last = module.rpartition(".")[2]
         alias = match["alias"] or match["named"] or last
-        is_whole = match["star"] is not None or not last[:1].isupper()
-        names = frozenset[str]() if is_whole else frozenset({last, alias})
+        # By custom a type's name is written large; of one with ``.*`` come the members.
+        names = frozenset({last, alias}) if last[:1].isupper() else frozenset[str]()
         yield Import(module, names, frozenset({alias}))
 
 

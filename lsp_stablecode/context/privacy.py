@@ -164,7 +164,7 @@ class Privacy:
                 if spec is None or not one.is_relative_to(base) or one == base:
                     continue
                 relative = one.relative_to(base).as_posix() + "/" * is_folder
-                verdict = spec.check_file(relative).include
+                verdict = _verdict(spec, relative)
                 if verdict is not None:
                     if verdict:
                         return True
@@ -184,6 +184,36 @@ class Privacy:
                 spec = None
         self._ignore_files[source] = _IgnoreFile(stamp, spec)
         return spec
+
+
+# The group in which pathspec's patterns match the end of a folder's name.
+_FOLDER_MARK = "ps_d"
+
+
+def _verdict(spec: pathspec.GitIgnoreSpec, relative: str) -> bool | None:
+    """Return what the last pattern that matches a path itself says of it.
+
+    pathspec lets a pattern that matches a folder match all that is in it. To git that
+    is so of folders that are ignored, which were asked before; ``!folder`` takes back
+    the folder only.
+    """
+    for pattern in reversed(spec.patterns):
+        regex = pattern.regex if isinstance(pattern, pathspec.RegexPattern) else None
+        if pattern.include is None or regex is None:
+            continue
+        match = regex.search(relative)
+        while match is not None and not _is_exact(match, relative):
+            match = regex.search(relative, match.end() or len(relative) + 1)
+        if match is not None:
+            return pattern.include
+    return None
+
+
+def _is_exact(match: re.Match[str], relative: str) -> bool:
+    if match.groupdict().get(_FOLDER_MARK) is not None:
+        return match.end(_FOLDER_MARK) == len(relative)
+    # ``folder/**`` is what is in it, not the folder.
+    return not relative.endswith("/") or match.end() < len(relative)
 
 
 def _valid_lines(text: str) -> list[str]:

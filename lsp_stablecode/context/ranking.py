@@ -75,7 +75,8 @@ def _bm25s() -> Any:
 
 def prepare() -> None:
     """Import what ranking needs, so that the first request need not wait for it."""
-    _bm25s()
+    # The first index is the slowest: it sets up what shows progress, unseen as it is.
+    _bm25s().BM25(backend="numpy").index([["first"]], show_progress=False)
 
 
 class Index:
@@ -128,7 +129,8 @@ def rank(index: Index, asked: Asked) -> dict[Chunk, float]:
             if chunk.first_line <= last and first <= chunk.last_line:
                 score += EDITED
                 break
-        worth[chunk] = round(score * chunk.weight * factor, 4)
+        score = round(score * chunk.weight * factor, 4)
+        worth[chunk] = max(score, worth.get(chunk, 0.0))
     return worth
 
 
