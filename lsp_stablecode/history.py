@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from typing import Any
 
-from lsp_stablecode.completion import Outcome
+from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.trace import Tracer, describe
 
 logger = logging.getLogger(__name__)

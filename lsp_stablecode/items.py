@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lsp_stablecode.completion import Outcome
 from lsp_stablecode.documents import Document
+from lsp_stablecode.outcome import Outcome
 
 Position = tuple[int, int]
 

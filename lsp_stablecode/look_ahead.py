@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lsp_stablecode.completion import Outcome, Query, generate, to_remember
+from lsp_stablecode.completion import generate, to_remember
 from lsp_stablecode.history import History
 from lsp_stablecode.lexis import split_at_cursor
+from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished
 from lsp_stablecode.power import PowerSource
+from lsp_stablecode.query import Query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import decide_shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lsp_stablecode.brackets import (
     PAIRS,
@@ -28,6 +29,9 @@ from lsp_stablecode.shape import Shape
 from lsp_stablecode.stops import is_trivial, make_stop_rule, normal_line
 from lsp_stablecode.syntax import syntax_of
 
+if TYPE_CHECKING:
+    from lsp_stablecode.judgement.confidence import Features
+
 __all__ = ["Finished", "dedupe", "finish"]
 
 
@@ -37,13 +41,22 @@ class Finished:
 
     ``replace_right`` counts the code points right of the cursor that ``text`` brings
     itself. ``removed`` names what was done to the text, in order. ``reason`` is
-    ``empty:<why>`` where ``text`` is empty, else empty.
+    ``empty:<why>`` where ``text`` is empty, else empty. ``confidence`` is the
+    probability that its first line is right, ``None`` where nothing says so.
+    ``origin`` is the identifier of the suggestion that this is the rest of.
     """
 
     text: str
     replace_right: int = 0
     removed: tuple[str, ...] = ()
     reason: str = ""
+    confidence: float | None = None
+    features: Features | None = None
+    origin: str = ""
+
+    def is_surer_than(self, threshold: float) -> bool:
+        """Whether it may be shown where so much confidence is asked for."""
+        return self.confidence is None or self.confidence >= threshold
 
 
 def dedupe(finished: Sequence[Finished]) -> tuple[Finished, ...]:

@@ -13,27 +13,28 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from lsp_stablecode.completion import (
-    Outcome,
-    Query,
     from_memory,
     generate,
-    make_query,
     num_candidates_wanted,
     to_remember,
 )
 from lsp_stablecode.document_store import Change
 from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import DocumentNotOpenError
+from lsp_stablecode.explanation import explain
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
 from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
 from lsp_stablecode.notices import Client, Notices
+from lsp_stablecode.outcome import Outcome
+from lsp_stablecode.query import Query, make_query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings, model_options
 from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
 from lsp_stablecode.suggestions import Known, SuggestionMemory
-from lsp_stablecode.trace import Tracer, describe
+from lsp_stablecode.taste import Taste
+from lsp_stablecode.trace import Tracer
 from lsp_stablecode.worker import EngineWorker, Priority
 from lsp_stablecode.workspace import Workspace
 from model import CancelFlag, Engine, StablecodeError
@@ -59,6 +60,7 @@ class Session:
         self._scheduler = Scheduler(worker)
         self._memory = SuggestionMemory()
         self._history = History(tracer)
+        self._taste = Taste(learns=base_settings.learn_from_use)
         self._gatherer: Gatherer | None = None
         self._look_ahead = LookAhead(
             self._scheduler, self._memory, self._history, self._gatherer_there
@@ -81,6 +83,7 @@ class Session:
             self.notices.say(problem.message, "error")
         if self.settings is not before:
             self.workspace.exclude(self.settings.exclude)
+            self._taste.learn(self.settings.learn_from_use)
             self._memory.clear()
             self._scheduler.stop_spare()
 
@@ -114,6 +117,7 @@ class Session:
         """Stop everything; return whether the engine was released in time."""
         self._scheduler.stop()
         self._history.close()
+        self._taste.close()
         return self.model.close(timeout_s)
 
     # --- documents ---------------------------------------------------------
@@ -163,6 +167,7 @@ class Session:
             self._history.note_outcome(uri, Outcome("cancelled"), explicit=explicit)
             raise
         self._history.note_outcome(uri, outcome, explicit=explicit)
+        self._taste.note_outcome(outcome, ticket.number, explicit=explicit)
         return items_of(outcome, document, position, selected, ticket.number)
 
     async def _outcome(
@@ -192,6 +197,7 @@ class Session:
                 query.suffix,
                 explicit=ticket.explicit,
             ),
+            thresholds=self._taste.thresholds(self.settings.least_confidence),
         )
         known = self._memory.recall(document.uri, query.prefix, query.suffix)
         outcome = None if known is None else from_memory(query, self.settings, known)
@@ -246,7 +252,7 @@ class Session:
                 ticket.uri,
                 query.prefix,
                 query.suffix,
-                to_remember(outcome),
+                to_remember(outcome, ticket.number),
                 num_candidates_wanted(query, settings),
             )
         return outcome
@@ -272,6 +278,7 @@ class Session:
     def accepted(self, identifier: str, num_characters: int | None) -> None:
         """Record that a suggestion, or its first characters, was accepted."""
         self._history.note_accepted(identifier, num_characters)
+        self._taste.note_accepted(identifier, in_part=num_characters is not None)
         self._look_ahead.follow_accepted(identifier, self.settings)
 
     def explain(self, uri: str | None) -> dict[str, Any] | None:
@@ -282,7 +289,7 @@ class Session:
         for one in uris:
             outcome = self._history.last(one)
             if outcome is not None:
-                return {"uri": one, **describe(outcome)}
+                return {"uri": one, **explain(outcome)}
         return None
 
     def status(self) -> dict[str, Any]:

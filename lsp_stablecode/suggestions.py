@@ -8,7 +8,7 @@ the same place gets the same suggestion.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _HEAD_CHARACTERS = 400
 _TAIL_CHARACTERS = 200
@@ -19,10 +19,15 @@ _CLOSERS = ")]}>\"'`"
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A text that was offered, and how it came to its end."""
+    """A text that was offered, how it came to its end, and how sure it was.
+
+    ``origin`` is the identifier that it was first offered with.
+    """
 
     text: str
     finish_reason: str
+    confidence: float | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class _Remembered:
             if not _ends_with_head(prefix, num_typed, self.head):
                 continue
             rest = tuple(
-                Suggested(one.text[num_typed:], one.finish_reason)
+                replace(one, text=one.text[num_typed:])
                 for one in self.suggested
                 if len(one.text) > num_typed and prefix.endswith(one.text[:num_typed])
             )
@@ -88,8 +93,7 @@ class _Remembered:
                 return None
             if _ends_with_head(prefix, 0, self.head[:-num_removed]):
                 rest = tuple(
-                    Suggested(removed + one.text, one.finish_reason)
-                    for one in self.suggested
+                    replace(one, text=removed + one.text) for one in self.suggested
                 )
                 return Known(rest, -num_removed, self.num_candidates)
         return None

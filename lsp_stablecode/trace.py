@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from lsp_stablecode.completion import Outcome
 from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.outcome import Outcome
+from lsp_stablecode.postprocess import Finished
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +21,9 @@ def describe(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as JSON data: names, counts and milliseconds, no text."""
     return {
         "outcome": outcome.name,
-        "suggestions": [
-            {
-                "characters": len(one.text),
-                "lines": one.text.count("\n") + 1,
-                "replaceRight": one.replace_right,
-                "removed": list(one.removed),
-            }
-            for one in outcome.suggestions
-        ],
+        "suggestions": [_suggestion(one) for one in outcome.suggestions],
+        "withheld": [_suggestion(one) for one in outcome.withheld],
+        "threshold": round(outcome.threshold, 4),
         "candidates": [
             {
                 "finishReason": one.finish_reason,
@@ -42,8 +37,22 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         else {"kind": outcome.shape.kind, "reason": outcome.shape.reason},
         "removed": list(outcome.removed),
         "fimOrder": outcome.fim_order,
+        "prompt": [asdict(part) for part in outcome.parts],
+        "healedCharacters": len(outcome.healed),
         "statistics": asdict(outcome.statistics),
+        "gatherMs": round(outcome.gather_ms, 1),
         "totalMs": round(outcome.total_ms, 1),
+    }
+
+
+def _suggestion(one: Finished) -> dict[str, Any]:
+    return {
+        "characters": len(one.text),
+        "lines": one.text.count("\n") + 1,
+        "replaceRight": one.replace_right,
+        "removed": list(one.removed),
+        "confidence": None if one.confidence is None else round(one.confidence, 4),
+        "features": None if one.features is None else asdict(one.features),
     }
 
 

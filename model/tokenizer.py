@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,11 +31,13 @@ class CodeTokenizer:
         self,
         tokenizer: Tokenizer,
         control_ids: frozenset[int],
+        spellings: Mapping[str, int] | None = None,
         *,
         is_byte_level: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
         self.control_ids = control_ids
+        self._spellings = spellings
         self._is_byte_level = is_byte_level
 
     @classmethod
@@ -56,6 +58,7 @@ class CodeTokenizer:
                     control_ids.add(int(token["id"]))
             spec["truncation"] = spec["padding"] = None
             tokenizer = Tokenizer.from_str(json.dumps(spec))
+            vocabulary = spec.get("model", {}).get("vocab")
         except FileNotFoundError:
             raise TokenizerError(
                 f"There is no tokenizer at {path}.",
@@ -70,6 +73,8 @@ class CodeTokenizer:
         return cls(
             tokenizer,
             frozenset(control_ids),
+            # Read here already; asking the tokenizer for it takes as long again.
+            vocabulary if isinstance(vocabulary, dict) else None,
             is_byte_level="ByteLevel" in json.dumps(spec.get("decoder")),
         )
 
@@ -77,16 +82,13 @@ class CodeTokenizer:
     def vocabulary(self) -> Vocabulary:
         """All tokens but the control tokens, by their bytes."""
         spell = _byte_level if self._is_byte_level else _sentence_piece
-        added = self._tokenizer.get_added_tokens_decoder()
-        spellings = {
-            token_id: spell(token)
-            for token, token_id in self._tokenizer.get_vocab().items()
-            if token_id not in self.control_ids and token_id not in added
-        }
-        for token_id, token in added.items():
-            if token_id not in self.control_ids:
-                spellings[token_id] = token.content.encode()
-        return Vocabulary({one: text for one, text in spellings.items() if text})
+        tokens, self._spellings = self._spellings or self._tokenizer.get_vocab(), None
+        spellings = {one: spell(token) for token, one in tokens.items()}
+        for token_id, token in self._tokenizer.get_added_tokens_decoder().items():
+            spellings[token_id] = token.content.encode()
+        for token_id in self.control_ids:
+            spellings.pop(token_id, None)
+        return Vocabulary(spellings)
 
     def control_id(self, token: str) -> int:
         """Return the id of a control token by its spelling.
@@ -161,6 +163,9 @@ _ALPHABET = _byte_level_alphabet()
 
 def _byte_level(token: str) -> bytes:
     """Return the bytes of a token in GPT-2's alphabet; none where it is not in it."""
+    plain = token.replace("\u0120", " ")
+    if plain.isascii():
+        return plain.encode()
     try:
         return token.translate(_ALPHABET).encode("latin-1")
     except UnicodeEncodeError:

@@ -13,9 +13,10 @@ class Vocabulary:
     """All tokens that stand for text, found by the bytes they begin with."""
 
     def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
-        pairs = sorted((spelling, one) for one, spelling in token_bytes.items())
-        self._spellings = [spelling for spelling, _ in pairs]
-        self._ids = np.array([one for _, one in pairs], dtype=np.int64)
+        ids = [one for one, spelling in token_bytes.items() if spelling]
+        ids.sort(key=token_bytes.__getitem__)
+        self._spellings = [token_bytes[one] for one in ids]
+        self._ids = np.array(ids, dtype=np.int64)
         self._bytes = token_bytes
 
     def bytes_of(self, token_id: int) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,6 +14,8 @@ from lsprotocol import types
 from pytest_lsp import LanguageClient, make_test_lsp_client
 
 SECTION = "lsp-stablecode"
+# What a test's server learns is nobody's habit. Inherited by the servers.
+os.environ["LSP_STABLECODE_STATE"] = tempfile.mkdtemp(prefix="lsp-stablecode-state-")
 Start = Callable[..., Awaitable["Editor"]]
 
 

@@ -7,17 +7,22 @@ import io
 import json
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lsp_stablecode.commands.console import load_with_progress
-from lsp_stablecode.completion import Outcome, generate, make_query
+from lsp_stablecode.completion import generate
+from lsp_stablecode.context.gather import Gatherer
+from lsp_stablecode.context.place import Surroundings
 from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import PositionError
+from lsp_stablecode.explanation import explain, explanation_lines
 from lsp_stablecode.files import read_document
 from lsp_stablecode.languages import language_of
+from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished
+from lsp_stablecode.query import Query, make_query
 from lsp_stablecode.settings import Settings, model_options
 from lsp_stablecode.trace import describe, open_tracer
 from model import EngineInfo
@@ -33,15 +38,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     engine = load_with_progress(model_options(settings))
     load_ms = (time.perf_counter() - started) * 1000
     query = make_query(document, line - 1, column - 1, explicit=True)
+    query = replace(query, surroundings=surroundings_of(path, query, line - 1))
     if not options.json:
         # Only JSON has room for more than the best one.
         settings = replace(settings, candidates=1)
-    outcome = generate(engine, query, settings)
+    outcome = generate(engine, query, settings, gatherer=Gatherer())
     tracer.record("completion", uri=document.uri, explicit=True, **describe(outcome))
     if options.json:
         result = to_json(outcome, engine.info, line, column, load_ms)
         if options.explain:
-            result["explain"] = explain(outcome, engine.info)
+            result["explain"] = {"notes": engine.info.notes, **explain(outcome)}
         print(json.dumps(result))
         return 0
     if outcome.suggestions:
@@ -55,9 +61,31 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     else:
         print(f"nothing to suggest ({outcome.name})", file=sys.stderr)
     if options.explain:
-        for key, value in explain(outcome, engine.info).items():
-            print(f"{key:>16}: {value}", file=sys.stderr)
+        info = engine.info
+        model = f"{info.model} ({info.dtype} on {info.device}, {info.backend})"
+        for key, value in (
+            ("model", model),
+            *(("note", note) for note in info.notes),
+            *explanation_lines(outcome),
+        ):
+            print(f"{key:>14}  {value}", file=sys.stderr)
     return 0
+
+
+def surroundings_of(path: Path, query: Query, line: int) -> Surroundings:
+    """Return what is known of a place in a file: its repository, no open documents."""
+    path = path.absolute()
+    folder = next((one for one in path.parents if (one / ".git").exists()), path.parent)
+    return Surroundings(
+        uri=path.as_uri(),
+        path=path,
+        language_id=query.language_id,
+        prefix=query.prefix,
+        suffix=query.suffix,
+        line=line,
+        explicit=True,
+        folders=(folder,),
+    )
 
 
 def parse_place(text: str) -> tuple[Path, int, int]:
@@ -113,28 +141,6 @@ def to_json(
             "decode": round(statistics.decode_ms, 1),
             "total": round(outcome.total_ms, 1),
         },
-    }
-
-
-def explain(outcome: Outcome, info: EngineInfo) -> dict[str, Any]:
-    """Return what explains an outcome, for people."""
-    shape = outcome.shape
-    candidates = [
-        f"{one.num_tokens} tokens, ended by {one.finish_reason}, "
-        f"mean log-probability {one.mean_logprob:.3f}"
-        for one in outcome.candidates
-    ]
-    return {
-        "outcome": outcome.name,
-        "model": f"{info.model} ({info.dtype} on {info.device}, {info.backend})",
-        "notes": "; ".join(info.notes),
-        "shape": f"{shape.kind}, because {shape.reason}" if shape else "",
-        "prompt order": outcome.fim_order,
-        "candidates": "; ".join(candidates),
-        "postprocessing": ", ".join(outcome.removed) or "nothing removed",
-        "statistics": json.dumps(
-            {key: round(value, 1) for key, value in asdict(outcome.statistics).items()}
-        ),
     }
 
 

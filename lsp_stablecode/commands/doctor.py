@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lsp_stablecode.commands.console import load_with_progress
-from lsp_stablecode.completion import Query, generate
+from lsp_stablecode.completion import generate
+from lsp_stablecode.query import Query
 from lsp_stablecode.settings import Settings, model_options
 from model import (
     CATALOG,
