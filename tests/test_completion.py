@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tiny import write_model
 
-from lsp_stablecode.query import Query
 from lsp_stablecode.completion import generate
+from lsp_stablecode.query import Query
 from lsp_stablecode.settings import Settings
 from model import Engine, EngineOptions, load_engine
 

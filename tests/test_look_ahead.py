@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 from conftest import Start, plain
 
-from lsp_stablecode.query import Query
 from lsp_stablecode.items import Item
 from lsp_stablecode.look_ahead import after_accepting
 from lsp_stablecode.postprocess import Finished
+from lsp_stablecode.query import Query
 from lsp_stablecode.session import Session
 from lsp_stablecode.settings import Settings
 
