@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,14 +72,16 @@ def chunks_of(
     path: Path | None,
     language_id: str,
     text: str,
-    edited: Iterable[tuple[int, int]] = (),
+    edited: Sequence[tuple[int, int]] = (),
+    first_line: int = 0,
 ) -> tuple[Chunk, ...]:
-    """Cut a document into chunks, in its order.
+    """Cut a document, or its part from ``first_line`` on, into chunks, in its order.
 
     Of one that is very long, only the part around the lines ``edited`` last, or its
     beginning, is looked at.
     """
     offset, text = _part(unify_line_ends(text), edited)
+    offset += first_line
     lines = text.split("\n")
     defined = definitions(text, language_id)
     chunks: list[Chunk] = []
@@ -136,7 +138,17 @@ def chunks_of(
                 add(first, last, "whole", whole, one)
     for first, last in _gaps(lines, covered, bool(defined)):
         add(first, last, "lines", "\n".join(lines[first : last + 1]))
-    return tuple(chunks[:_MOST_CHUNKS])
+    return tuple(_most(chunks, edited))
+
+
+def _most(chunks: list[Chunk], edited: Sequence[tuple[int, int]]) -> list[Chunk]:
+    """Return no more chunks than there should be, those around the newest edit."""
+    if len(chunks) <= _MOST_CHUNKS or not edited:
+        return chunks[:_MOST_CHUNKS]
+    line = edited[0][0]
+    here = sum(one.last_line < line for one in chunks)
+    start = max(0, min(here - _MOST_CHUNKS // 2, len(chunks) - _MOST_CHUNKS))
+    return chunks[start : start + _MOST_CHUNKS]
 
 
 def _weight(one: Definition | None, kind: Kind) -> float:
@@ -160,7 +172,7 @@ def _words(text: str, path: Path | None) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _part(text: str, edited: Iterable[tuple[int, int]]) -> tuple[int, str]:
+def _part(text: str, edited: Sequence[tuple[int, int]]) -> tuple[int, str]:
     """Cut a long document; return the number of the part's first line, and it."""
     if len(text) <= MOST_DOCUMENT_CHARACTERS:
         return 0, text

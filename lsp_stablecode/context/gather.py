@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lsp_stablecode.context.chunks import MOST_DOCUMENT_CHARACTERS, Chunk, chunks_of
 from lsp_stablecode.context.edits import EditedRegion
+from lsp_stablecode.context.far import far_parts
 from lsp_stablecode.context.imported import Imported, ImportFinder
 from lsp_stablecode.context.place import (
     Cursor,
@@ -37,6 +38,8 @@ _MOST_COUNTS_CACHED = 20_000
 _WINDOW_CHARACTERS = 12_000
 _FAR_CHARACTERS = 40_000
 _BELOW_CHARACTERS = 4_000
+# The document's own window is about twice its context; a token, about 3 characters.
+_REACH_CHARACTERS_PER_TOKEN = 6
 
 _Parts = tuple[tuple[Chunk, ...], ...]
 
@@ -59,6 +62,7 @@ class _Kept:
     parts: _Parts = ()
     index: Index | None = None
     imports: dict[Path, Imported] | None = None
+    reach: int = 0
 
 
 class Gatherer:
@@ -73,7 +77,8 @@ class Gatherer:
     def forget(self, uri: str) -> None:
         """Forget what was chosen for a document, and its chunks."""
         self._kept.pop(uri, None)
-        self._cuts.pop(uri, None)
+        for key in (uri, f"{uri}#above", f"{uri}#below"):
+            self._cuts.pop(key, None)
 
     def gather(
         self,
@@ -93,6 +98,7 @@ class Gatherer:
         self._kept[here.uri] = kept
         while len(self._kept) > _MOST_DOCUMENTS_KEPT:
             self._kept.pop(next(iter(self._kept)))
+        kept.reach = budget_tokens * _REACH_CHARACTERS_PER_TOKEN
         others = self._visible(here)
         cursor = Cursor.at(here.prefix, here.suffix)
         newline = here.suffix.find("\n")
@@ -200,6 +206,13 @@ class Gatherer:
         parts = tuple(
             self._chunks(one, tuple(edits.get(one.uri, ())))
             for one in sorted(texts, key=lambda one: one.uri)
+        ) + tuple(
+            self._chunks(
+                OpenText(here.uri, here.path, here.language_id, None, part.text),
+                key=f"{here.uri}#{part.name}",
+                first_line=part.first_line,
+            )
+            for part in far_parts(here.prefix, here.suffix, here.line, kept.reach)
         )
         is_same = len(parts) == len(kept.parts) and all(
             one is other for one, other in zip(parts, kept.parts, strict=True)
@@ -210,20 +223,28 @@ class Gatherer:
         return kept.index
 
     def _chunks(
-        self, one: OpenText, edited: tuple[tuple[int, int], ...]
+        self,
+        one: OpenText,
+        edited: tuple[tuple[int, int], ...] = (),
+        *,
+        key: str = "",
+        first_line: int = 0,
     ) -> tuple[Chunk, ...]:
+        key = key or one.uri
         if len(one.text) <= MOST_DOCUMENT_CHARACTERS:
-            edited = ()
-        known = self._cuts.pop(one.uri, None)
+            edited = ()  # all of it is looked at, wherever it was edited
+        known = self._cuts.pop(key, None)
         if (
             known is None
             or known.language_id != one.language_id
             or known.edited != edited
             or known.text != one.text
         ):
-            chunks = chunks_of(one.uri, one.path, one.language_id, one.text, edited)
+            chunks = chunks_of(
+                one.uri, one.path, one.language_id, one.text, edited, first_line
+            )
             known = _Cut(one.text, one.language_id, edited, chunks)
-        self._cuts[one.uri] = known
+        self._cuts[key] = known
         while len(self._cuts) > _MOST_CHUNKS_CACHED:
             self._cuts.pop(next(iter(self._cuts)))
         return known.chunks

@@ -136,6 +136,8 @@ def rank(index: Index, asked: Asked) -> dict[Chunk, float]:
 
 def _file_worth(chunk: Chunk, asked: Asked) -> float:
     worth = 0.0
+    if chunk.uri == asked.uri:
+        return NEAR_PATH + RECENT
     if chunk.uri in asked.recency and asked.recency:
         worth += RECENT * (1 - asked.recency[chunk.uri] / len(asked.recency))
     if chunk.path is not None and asked.path is not None:

@@ -25,7 +25,7 @@ LEAST_REQUESTS_BETWEEN = 8
 FAR_LINES = 120
 TYPED_CHARACTERS = 3
 _PATH_TOKENS = 6
-_MOST_WHOLE_SHARE = 0.2
+_MOST_SHARE = {"signature": 1.0, "whole": 0.2, "lines": 0.35}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,6 @@ class Fitting:
     def best(self, ranked: Ranked) -> list[list[Chunk]]:
         """Return the best set, by file, the least relevant file first."""
         room = int(self._budget * FIRST_SHARE)
-        most_whole = int(self._budget * _MOST_WHOLE_SHARE)
         ordered = self.ordered(ranked)
         least = (ordered[0][1] if ordered else 0.0) * LEAST_SHARE_OF_BEST
         files: dict[str, list[Chunk]] = {}
@@ -230,7 +229,7 @@ class Fitting:
             if worth <= least or misses > 40 or used >= room:
                 break
             tokens = self._count(chunk.text)
-            if chunk.kind != "signature" and tokens > most_whole:
+            if tokens > self._budget * _MOST_SHARE[chunk.kind]:
                 continue
             group = files.get(chunk.uri, [])
             if not self.is_new(chunk, group, ranked):
