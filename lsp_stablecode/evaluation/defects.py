@@ -9,8 +9,8 @@
     It ends inside of a word, a string, a bracket or a statement of its last line.
 
 Each is held against the original: what stands there too is no defect. Where the
-language has a grammar and the document parses as well as the original, brackets and
-lines are whole.
+language has a grammar and the document parses as well as the original, its lines are
+whole, unless they stop in one of the original's words and for a reason of ours.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def find_defects(
     found = []
     if repeated := _repeated(gap, suggestion):
         found.append(Defect("repeats-suffix", repeated))
-    is_whole = bool(parses(gap, suggestion))
-    if not is_whole and (doubled := _doubled(gap, suggestion)):
+    # A grammar is no witness: some read a bracket too many as a word.
+    if doubled := _doubled(gap, suggestion):
         found.append(Defect("doubled-bracket", doubled))
     if is_cut_off and not suggestion.text.endswith("\n"):
         found.append(Defect("cut-line", "the token limit ended it"))
-    elif not is_whole and (cut := _cut(gap, suggestion, finish_reason)):
+    elif cut := _cut(gap, suggestion, finish_reason):
         found.append(Defect("cut-line", cut))
     return tuple(found)
 
@@ -140,10 +140,11 @@ def _doubled(gap: Gap, suggestion: Suggestion) -> str:
     now = num_unmatched(document, gap.language_id)
     start = len(gap.prefix)
     text = suggestion.text.rstrip()
-    run = len(text) - len(text.rstrip(")]}\"'`;"))
     right = gap.suffix[suggestion.num_replaced :].split("\n")[0]
     # A quote may be one too many only where one stands right of it.
-    closing = _CLOSING if any(mark in right for mark in "\"'`") else _CLOSING_BRACKET
+    has_quotes = any(mark in right for mark in "\"'`")
+    closing = _CLOSING if has_quotes else _CLOSING_BRACKET
+    run = len(text) - len(text.rstrip(")]};\"'`" if has_quotes else ")]};"))
     spans = [match.span() for match in closing.finditer(text)]
     spans += [(len(text) - length, len(text)) for length in range(2, run + 1)]
     for begin, end in reversed(spans):
@@ -200,6 +201,8 @@ def _cut(gap: Gap, suggestion: Suggestion, finish_reason: str) -> str:
         is_ours = finish_reason and finish_reason not in _MODELS_OWN
         if is_ours or parses(gap, suggestion) is False:
             return f"inside of a word, after {_shown(line)}"
+    if parses(gap, suggestion):
+        return ""
     if _ends_in_string(gap, document, end):
         return f"inside of a string, after {_shown(line)}"
     if _leaves_open(gap, suggestion, document, end):
