@@ -23,7 +23,10 @@ _LEAST_REPEATED_LINES: Final = 2
 _LEAST_REPEATED_CHARACTERS: Final = 24
 
 _PROSE: Final = frozenset(
-    "markdown mdx quarto restructuredtext plaintext latex git-commit".split()
+    (
+        *("markdown", "mdx", "quarto", "restructuredtext"),
+        *("plaintext", "latex", "git-commit"),
+    )
 )
 
 # What a text for learners says in the place of code.
@@ -45,10 +48,11 @@ _PLACEHOLDER: Final = re.compile(
 )
 _NO_BODY: Final = re.compile(r"(?:pass|\.\.\.);?")
 # A class or a handler often has no more to it than that.
-_EMPTY_ELSEWHERE: Final = frozenset("class except finally case".split())
+_EMPTY_ELSEWHERE: Final = frozenset(("class", "except", "finally", "case"))
 _STUBS: Final = re.compile(
     r"\b(?:Protocol|overload|abstractmethod|ABC)\b|^\s*>>>", re.M
 )
+_CODE: Final = re.compile(r"[=;(){}<>\[\]\"'`@/\\|]|--|: |\d\s|\.\w")
 _LICENCE: Final = re.compile(
     r"\bcopyright\s+(?:\(c\)|©|\d{4})|\ball rights reserved|\bspdx-license-identifier"
     r"|\blicensed under the|^@?author\b\s*:|^created by\b",
@@ -141,7 +145,8 @@ def _is_placeholder(
 def _echoes_comment(ours: str | None, above: list[str | None]) -> bool:
     """Return whether a comment is said again right below it."""
     words = re.findall(r"\w+", ours or "")
-    if len(words) < _LEAST_ECHO_WORDS:
+    # An example of code or of data may well say the same twice.
+    if len(words) < _LEAST_ECHO_WORDS or _CODE.search(ours or ""):
         return False
     for theirs in reversed(above):
         if theirs is None:
