@@ -388,6 +388,9 @@ def test_nowhere_to_type_is_a_named_error(tmp_path: Path) -> None:
     path.write_text("x = 1\n", "utf-8")
     with pytest.raises(DocumentError, match="no block of 6"):
         choose_places(path, language_id=None, seed=0, num_characters=1)
+    path.write_bytes(b"\xff")
+    with pytest.raises(DocumentError, match="cannot be read"):
+        choose_places(path, language_id=None, seed=0, num_characters=1)
 
 
 # --- the run and its report ---------------------------------------------------

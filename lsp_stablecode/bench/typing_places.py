@@ -44,10 +44,11 @@ def find_files(path: Path, language_id: str | None) -> tuple[Path, list[Path]]:
     """Return the folder of the work and its files of one language, in order.
 
     Without a language, of the most frequent one. A file stands for itself. Raises
-    ``DocumentError`` where there is nothing.
+    ``DocumentError`` where there is nothing, or no text.
     """
     path = path.absolute()
     if path.is_file():
+        read_text(path)
         return path.parent, [path]
     found = [one for one in _walk(path) if language_of(one) not in _NO_CODE]
     counts = Counter(map(language_of, found))

@@ -56,7 +56,9 @@ def bench_typing(
 
 def plan_from(options: argparse.Namespace) -> TypingPlan:
     """Return the plan that the options ask for."""
-    plan = TypingPlan(seed=options.seed, speed=options.speed, num_open=options.open)
+    plan = TypingPlan(
+        seed=options.seed, speed=options.speed, num_open=max(0, options.open)
+    )
     if options.minutes is not None:
         return replace(plan, num_keys=None, minutes=options.minutes)
     usual = _QUICK_KEYS if options.quick else plan.num_keys
