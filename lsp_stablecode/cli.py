@@ -198,6 +198,21 @@ def make_parser() -> argparse.ArgumentParser:
     )
     infilling.set_defaults(run=_lazy("infilling"))
     add_repository(kinds, [common, trace]).set_defaults(run=_lazy("repository"))
+    calibration = kinds.add_parser(
+        "calibration",
+        help="fit how sure the server is to what `eval repo` found to be right",
+        description="Fit the confidence of suggestions to what `eval repo --set "
+        "leastConfidence=0 --json` found to be right, and print the coefficients and "
+        "how far they can be relied upon.",
+    )
+    calibration.add_argument(
+        "results", nargs="+", metavar="RESULT.json", help="what `eval repo` wrote"
+    )
+    calibration.add_argument(
+        "--json", metavar="FILE", help="write coefficients and figures to FILE"
+    )
+    _add_log_options(calibration)
+    calibration.set_defaults(run=_lazy("calibration"))
 
     bench = commands.add_parser(
         "bench",
