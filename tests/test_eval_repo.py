@@ -519,6 +519,21 @@ def test_doubled_brackets_and_quotes_are_found() -> None:
     assert names_of(block, "if (a) {\n        go();\n    }") == set()
 
 
+def test_a_word_that_closes_is_as_a_bracket() -> None:
+    """``function() end`` above the body's own ``end``."""
+    one = gap(
+        "  local f = function()",
+        "\n    return 1",
+        place="after-opener",
+        above="function g()\n",
+        below="\n  end\nend\n",
+        language_id="lua",
+    )
+    assert names_of(one, " end") == {"doubled-bracket"}
+    assert names_of(one, "\n    return 2") == set()
+    assert names_of(one, "\n    if a then\n      b()\n    end") == set()
+
+
 def test_brackets_of_what_is_still_to_come_are_not_doubled() -> None:
     """A header opens what its body will close."""
     one = gap(

@@ -8,10 +8,8 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -21,6 +19,7 @@ from lsp_stablecode.client.connection import ServerFailedError
 from lsp_stablecode.commands.console import progress_bar, reporter
 from lsp_stablecode.commands.infilling import check_writable
 from lsp_stablecode.errors import SettingsError
+from lsp_stablecode.evaluation.answers import to_json
 from lsp_stablecode.evaluation.client import Trigger
 from lsp_stablecode.evaluation.crossfile import cross_file_finder
 from lsp_stablecode.evaluation.figures import (
@@ -37,7 +36,6 @@ from lsp_stablecode.evaluation.overrides import with_overrides
 from lsp_stablecode.evaluation.report import page
 from lsp_stablecode.evaluation.repository import (
     Advance,
-    Answered,
     PathAnswers,
     PathName,
     ask_model,
@@ -50,7 +48,7 @@ from lsp_stablecode.evaluation.sources import (
     find_sources,
     workspace_of,
 )
-from lsp_stablecode.settings import Settings, to_wire
+from lsp_stablecode.settings import Settings
 
 _NUM_DEFECTS_PRINTED = 40
 _FILE_COLUMNS = 120
@@ -96,7 +94,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         one.outcome == "empty:error" for result in results for one in result.answers
     )
     if options.json:
-        data = to_json(results, settings, options)
+        data = to_json(
+            results,
+            settings,
+            asked={
+                "path": str(options.place),
+                "seed": options.seed,
+                "open": options.open,
+                "trigger": options.trigger,
+            },
+        )
         text = json.dumps(data, ensure_ascii=False, indent=1)
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.report:
@@ -239,63 +246,6 @@ def _print_defects(console: Console, result: PathAnswers) -> None:
     if len(found) > _NUM_DEFECTS_PRINTED:
         more = len(found) - _NUM_DEFECTS_PRINTED
         console.print(f"{result.path}: and {more} more, in --json's file")
-
-
-def to_json(
-    results: Sequence[PathAnswers], settings: Settings, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Return everything that was asked, answered and measured as JSON data."""
-    return {
-        "benchmark": "gaps in own files",
-        "path": str(options.place),
-        "seed": options.seed,
-        "open": options.open,
-        "trigger": options.trigger,
-        "settings": to_wire(settings),
-        "versions": versions(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "paths": {
-            result.path: {
-                "model": result.model,
-                "figures": figures_of(result.answers).rounded(),
-                "by_language": _rounded(by_language(result.answers)),
-                "by_place": _rounded(by_place(result.answers)),
-                "outcomes": outcomes_of(result.answers),
-                "answers": [_answer_json(one) for one in result.answers],
-            }
-            for result in results
-        },
-    }
-
-
-def _rounded(groups: dict[str, Figures]) -> dict[str, Any]:
-    return {name: one.rounded() for name, one in groups.items()}
-
-
-def _answer_json(answered: Answered) -> dict[str, Any]:
-    gap, suggestion = answered.gap, answered.suggestion
-    return {
-        "where": gap.where,
-        "language": gap.language_id,
-        "place": gap.place,
-        "inside": gap.inside,
-        "left": gap.left,
-        "truth": gap.truth,
-        "closers": gap.closers,
-        "after": gap.after,
-        **({"name": gap.name} if gap.name else {}),
-        "suggestion": suggestion.text if suggestion else None,
-        "replaced": suggestion.num_replaced if suggestion else 0,
-        "outcome": answered.outcome,
-        "shape": answered.shape,
-        "finish_reason": answered.finish_reason,
-        "tokens": answered.num_tokens,
-        "ms": round(answered.elapsed_ms, 1),
-        "confidence": answered.confidence,
-        **asdict(answered.measures),
-        "defects": [asdict(one) for one in answered.defects],
-        "explanation": answered.explanation,
-    }
 
 
 def _counter(progress: Progress, description: str, total: int) -> Advance:

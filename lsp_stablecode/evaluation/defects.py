@@ -4,7 +4,7 @@
     Its last lines are the next ones of the document, or two of those stand in it.
 ``doubled-bracket``
     The document has a closing bracket or quote too many, and one of the suggestion's
-    is that.
+    is that. So has it with a word that ends a body (``end``).
 ``cut-line``
     It ends inside of a word, a string, a bracket or a statement of its last line.
 
@@ -67,7 +67,7 @@ def find_defects(
     if repeated := _repeated(gap, suggestion):
         found.append(Defect("repeats-suffix", repeated))
     # A grammar is no witness: some read a bracket too many as a word.
-    if doubled := _doubled(gap, suggestion):
+    if doubled := _doubled(gap, suggestion) or _doubled_word(gap, suggestion):
         found.append(Defect("doubled-bracket", doubled))
     if is_cut_off and not suggestion.text.endswith("\n"):
         found.append(Defect("cut-line", "the token limit ended it"))
@@ -154,6 +154,18 @@ def _doubled(gap: Gap, suggestion: Suggestion) -> str:
     return ""
 
 
+def _doubled_word(gap: Gap, suggestion: Suggestion) -> str:
+    """Find an ``end`` at the suggestion's end without which the document parses."""
+    text = suggestion.text.rstrip()
+    last = re.search(r"(?<!\w)\w+$", text)
+    if last is None or last[0] not in syntax_of(gap.language_id).closers:
+        return ""
+    less = Suggestion(text[: last.start()].rstrip(), suggestion.num_replaced)
+    if parses(gap, suggestion) is False and parses(gap, less):
+        return f"{last[0]} too many, in {_shown(text)}"
+    return ""
+
+
 def num_unmatched(text: str, language_id: str) -> int:
     """Return how many brackets and quotes of a text lack their partner."""
     stack: list[str] = []
@@ -210,8 +222,6 @@ def _cut(gap: Gap, suggestion: Suggestion, finish_reason: str) -> str:
     is_open = _OPENS.search(line)
     if rest.strip(" ;,") and not is_open and parses(gap, suggestion) is False:
         return f"before the statement's end, after {_shown(line)}"
-    if finish_reason == "repetition" and not _GOES_ON.search(line):
-        return f"in the middle of a repetition, after {_shown(line)}"
     return ""
 
 
