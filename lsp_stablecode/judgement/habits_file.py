@@ -40,6 +40,8 @@ class HabitsFile:
         """Return what is there; nothing where there is no file or a broken one."""
         try:
             return self._read()
+        except CountsError:
+            return Counts()  # `add` says so, and does something about it
         except OSError as error:
             self._warn("read", error)
             return Counts()
@@ -55,7 +57,7 @@ class HabitsFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=timeout_s):
-                total = self._read().plus(counts)
+                total = self._read_or_begin().plus(counts)
                 self._write(total)
                 return total
         except Timeout:
@@ -66,6 +68,7 @@ class HabitsFile:
             return None
 
     def _read(self) -> Counts:
+        """Read the file. Raises ``OSError``, and ``CountsError`` where it is broken."""
         try:
             with self.path.open("rb") as file:
                 raw = file.read(_MOST_BYTES)
@@ -73,18 +76,25 @@ class HabitsFile:
             return Counts()
         try:
             data = json.loads(raw)
-            if not isinstance(data, dict) or data.get("version") != _VERSION:
-                raise CountsError(f"it is not of version {_VERSION}")
-            return read_counts(data.get("counts"))
-        except (ValueError, RecursionError, CountsError) as error:
+        except (ValueError, RecursionError) as error:
+            raise CountsError("it is no JSON") from error
+        if not isinstance(data, dict) or data.get("version") != _VERSION:
+            raise CountsError(f"it is not of version {_VERSION}")
+        return read_counts(data.get("counts"))
+
+    def _read_or_begin(self) -> Counts:
+        """Read the file, or put a broken one aside; the caller holds the lock."""
+        try:
+            return self._read()
+        except CountsError as error:
             aside = self.path.with_suffix(".broken.json")
+            os.replace(self.path, aside)
             logger.warning(
                 "%s is broken (%s); it is put aside as %s and a new one begun",
                 self.path,
                 error,
                 aside.name,
             )
-            os.replace(self.path, aside)
             return Counts()
 
     def _write(self, counts: Counts) -> None:

@@ -13,8 +13,8 @@ from lsp_stablecode.lexis import mask, net_closers, split_at_cursor
 
 __all__ = ["trim_to_syntax"]
 
-_BYTES_BEFORE: Final = 24_000
-_BYTES_AFTER: Final = 8_000
+_BYTES_BEFORE: Final = 12_000
+_BYTES_AFTER: Final = 4_000
 _MOST_TRIES: Final = 10
 _MOST_ERRORS: Final = 5
 """Where there are more already, it is another dialect, and the tree tells nothing."""
@@ -44,9 +44,12 @@ def trim_to_syntax(
         return text, ""
     first = "\n".join(lines[: ends[0]]).rstrip()
     document = _Document(Parser(grammar), prefix, suffix)
+    num_errors = document.num_errors(text)
+    if not 0 < num_errors <= 4 * _MOST_ERRORS:
+        return text, ""
     # Often the first line mends what the cursor's place has broken.
     most = min(document.num_errors(""), document.num_errors(first))
-    if most > _MOST_ERRORS or document.num_errors(text) <= most:
+    if num_errors <= most or most > _MOST_ERRORS:
         return text, ""
     most_open = max(0, _num_open(text, language_id))
     for number in reversed(ends[-_MOST_TRIES - 1 : -1]):
