@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from lsp_stablecode.context.rendering import display_path, repository_name
 from lsp_stablecode.judgement.cliff import make_token_rule
 from lsp_stablecode.judgement.judge import judge, least_first_line_of
+from lsp_stablecode.lexis import split_at_cursor
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished, dedupe, finish
 from lsp_stablecode.query import Query
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # Of a prompt, how much other documents may take.
 _CONTEXT_SHARE = 0.375
+# What editors put right of the cursor when its opener is typed.
+_AUTO_CLOSED = {")": "(", "]": "[", "}": "{", '"': '"', "'": "'", "`": "`"}
 
 
 def num_candidates_wanted(query: Query, settings: Settings) -> int:
@@ -82,7 +86,7 @@ def generate(
     result = engine.fill(
         FillRequest(
             prefix=query.prefix,
-            suffix=query.suffix,
+            suffix=_told_suffix(query),
             max_new_tokens=_token_limit(settings, engine.info.context_tokens),
             fim_order=settings.fim_order,
             temperature=settings.temperature,
@@ -155,6 +159,23 @@ def _gather(
     room = num_tokens - _token_limit(settings, num_tokens)
     budget = int(room * _CONTEXT_SHARE)
     return gatherer.gather(query.surroundings, budget, engine.count_tokens)
+
+
+def _told_suffix(query: Query) -> str:
+    """Return the suffix less the closers that the editor added with their openers.
+
+    They come and go while somebody types, and in SPM order each change would have the
+    whole prompt computed again. The model closes what is open by itself, and the
+    suggestion's range covers those that stand there.
+    """
+    before, right = split_at_cursor(query.prefix[-2000:], query.suffix[:2000])
+    bare = right.strip()
+    if not bare or any(one not in _AUTO_CLOSED for one in bare):
+        return query.suffix
+    opened = Counter(_AUTO_CLOSED[one] for one in bare)
+    if any(before.count(opener) < number for opener, number in opened.items()):
+        return query.suffix
+    return query.suffix[len(right) :]
 
 
 def _again(one: Suggested, prefix: str, suffix: str, shape: Shape) -> Finished:

@@ -42,12 +42,13 @@ class Taste:
             return
         first = outcome.suggestions[0]
         if first.confidence is not None:
+            usual = self._habits.threshold(DEFAULT_THRESHOLD, outcome.shape.kind)
             self._habits.note_shown(
                 f"{request}.0",
                 first.confidence,
                 outcome.shape.kind,
                 origin=first.origin,
-                explored=self._habits.explores,
+                explored=self._habits.explores and first.confidence < usual,
             )
         if first.origin and len(first.text.rstrip()) <= _LAST_CHARACTERS:
             self._habits.note_typed_through(first.origin)
