@@ -191,6 +191,7 @@ def ask(
                     settings,
                     reporter(progress),
                     partial(_counter, progress, "model alone: completing", len(gaps)),
+                    heals=path == "healed",
                 )
         results.append(result)
     return results

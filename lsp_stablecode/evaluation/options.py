@@ -53,9 +53,10 @@ def add_repository(
     )
     parser.add_argument(
         "--path",
-        choices=("server", "raw", "both"),
+        choices=("server", "raw", "healed", "both"),
         default="both",
-        help="ask the server, the raw model, or both (default)",
+        help="ask the server, the raw model, or both (default); healed: the raw "
+        "model with token healing and nothing else",
     )
     parser.add_argument(
         "--trigger",

@@ -31,10 +31,15 @@ _LINES_AFTER = 3
 _MOST_LINES = 12
 _MOST_DEFECTS = 200
 
-_NAMES = {"server": "this server", "raw": "the model alone"}
+_NAMES = {
+    "server": "this server",
+    "raw": "the model alone",
+    "healed": "the model, healed",
+}
 _MEANINGS = {
     "server": "asked over stdio, as an editor asks",
     "raw": "256 lines before and 64 after the cursor, nothing done to the answer",
+    "healed": "the same, but half-typed words are taken back and generated again",
 }
 
 _STYLE = """

@@ -19,7 +19,7 @@ from lsp_stablecode.evaluation.sources import SourceFile
 from lsp_stablecode.settings import Settings, model_options, to_wire
 from model import FillRequest, ProgressCallback, load_engine
 
-PathName = Literal["server", "raw"]
+PathName = Literal["server", "raw", "healed"]
 Advance = Callable[[], None]
 
 RAW_LINES_BEFORE = 256
@@ -126,12 +126,16 @@ def ask_model(
     settings: Settings,
     report: ProgressCallback,
     on_ready: Callable[[], Advance],
+    *,
+    heals: bool = False,
 ) -> PathAnswers:
     """Ask the engine in this process, as plain plugins do.
 
     The text around the cursor, greedily, in the server's prompt order; no context, no
-    healing, nothing done to the answer. The rest of a line ends at the line's end.
+    healing (unless it ``heals``, and then nothing else), nothing done to the answer.
+    The rest of a line ends at the line's end.
     """
+    name: PathName = "healed" if heals else "raw"
     tokens = max(settings.context_tokens or 0, _RAW_CONTEXT_TOKENS)
     engine = load_engine(
         model_options(replace(settings, context_tokens=tokens)), report
@@ -149,6 +153,7 @@ def ask_model(
                 fim_order=settings.fim_order,
                 stop_rule=None if is_body else stop_at_line_end,
                 prefix_start_line=max(0, len(lines) - RAW_LINES_BEFORE),
+                heal=heals,
             )
             started = time.perf_counter()
             result = engine.fill(request)
@@ -159,14 +164,14 @@ def ask_model(
                     gap,
                     Suggestion(best.text) if best.text.strip() else None,
                     said={},
-                    outcome="raw",
+                    outcome=name,
                     finish_reason=best.finish_reason,
                     num_tokens=result.statistics.generated_tokens,
                     elapsed_ms=elapsed_ms,
                 )
             )
             advance()
-        return PathAnswers("raw", asdict(engine.info), tuple(answered))
+        return PathAnswers(name, asdict(engine.info), tuple(answered))
     finally:
         engine.close()
 
@@ -220,7 +225,7 @@ def _judged(
             suggestion,
             finish_reason=finish_reason,
             is_cut_off=finish_reason == "length"
-            and (outcome == "raw" or "cut-partial-word" in removed),
+            and (outcome in ("raw", "healed") or "cut-partial-word" in removed),
         ),
     )
 
