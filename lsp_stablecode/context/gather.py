@@ -195,7 +195,8 @@ class Gatherer:
         return [
             chunk
             for chunk in self._index(here, others, kept).chunks
-            if chunk.kind == "signature" and chunk.names[0].startswith(typed)
+            if chunk.kind == "signature"
+            and any(name.startswith(typed) for name in chunk.names)
         ]
 
     def _index(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lsp_stablecode.context.imports import Import, imports_of
 from lsp_stablecode.context.place import OpenText, Surroundings
-from lsp_stablecode.context.resolution import Resolver, is_foreign
+from lsp_stablecode.context.resolution import Resolver
+from lsp_stablecode.context.words import word_set
 from lsp_stablecode.languages import language_of
 
 _MOST_FILES = 64
@@ -19,6 +20,7 @@ _MOST_READ_KEPT = 512
 _MOST_DOCUMENTS = 8
 # After so many uses the disk is looked at again: a file may have come.
 _MOST_USES = 20
+_OUTSIDE = word_set("node_modules site-packages dist-packages .venv venv .git")
 _HUBS = frozenset({"__init__.py", "index.ts", "index.js", "index.tsx", "mod.rs"})
 
 
@@ -124,7 +126,7 @@ class ImportFinder:
                 continue
             names = one.names if wanted is None else one.names & wanted
             for target in resolver.resolve(one):
-                if len(found) >= _MOST_FILES or is_foreign(target.path):
+                if len(found) >= _MOST_FILES or _is_foreign(target.path):
                     continue
                 taken = Imported(target.path, names, one.aliases)
                 if target.name:
@@ -192,3 +194,8 @@ def _add(found: dict[Path, Imported], one: Imported) -> None:
             known, names=known.names | one.names, aliases=known.aliases | one.aliases
         )
     found[one.path] = one
+
+
+def _is_foreign(path: Path) -> bool:
+    """Tell whether a path is among what was installed, and is not the user's own."""
+    return not _OUTSIDE.isdisjoint(path.parts)

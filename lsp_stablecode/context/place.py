@@ -13,6 +13,7 @@ from lsp_stablecode.lexis import unify_line_ends
 
 _LINES_BEFORE = 30
 _LINES_AFTER = 10
+_LINES_CLOSE = 5
 _TYPED = re.compile(r"[^\W\d][\w$]*$")
 _RECEIVER = re.compile(
     r"([^\W\d][\w$]*)(?:\([^()]*\)|\[[^\[\]]*\])?\s*(?:\??\.|::|->)$"
@@ -57,12 +58,14 @@ class Cursor:
 
     ``typed`` is the part of an identifier left of the cursor, and ``receiver`` the
     name whose member it is; ``receiver_type`` is what that name seems to be made of.
+    ``near`` are the lines around, ``close`` the last few and the cursor's own.
     """
 
     typed: str
     receiver: str
     receiver_type: str
     near: str
+    close: str
 
     @staticmethod
     def at(prefix: str, suffix: str) -> Cursor:
@@ -76,7 +79,13 @@ class Cursor:
         name = receiver[1] if receiver else ""
         above = before.split("\n")[-_LINES_BEFORE:]
         below = suffix.split("\n")[:_LINES_AFTER]
-        return Cursor(typed, name, _type_of(name, before), "\n".join((*above, *below)))
+        return Cursor(
+            typed=typed,
+            receiver=name,
+            receiver_type=_type_of(name, before),
+            near="\n".join((*above, *below)),
+            close="\n".join(above[-_LINES_CLOSE:]),
+        )
 
 
 def _type_of(name: str, text: str) -> str:

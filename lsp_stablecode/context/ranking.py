@@ -108,7 +108,9 @@ def rank(index: Index, asked: Asked) -> dict[Chunk, float]:
     """Return what each chunk is worth; the order is the index's."""
     cursor = asked.cursor
     near, far = names_in(cursor.near), names_in(asked.document)
-    similar = index.scores(words_of(cursor.near))
+    # What stands in the last lines counts twice: for itself, and among all lines near.
+    similar = index.scores(words_of(cursor.near)) / 2
+    similar += index.scores(words_of(cursor.close)) / 2
     related = _RELATED.get(asked.language_id, frozenset()) | {asked.language_id}
     is_test = _is_test(asked.path)
     per_file: dict[str, tuple[float, float, Imported | None]] = {}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsp_stablecode.context.imports import Import
-from lsp_stablecode.context.words import word_set
 
 _MOST_IN_FOLDER = 16
 _SCRIPT_ENDINGS = (
@@ -300,14 +299,6 @@ class Resolver:
         ]
         found = [path for path in found if path != self.path]
         yield from found[:_MOST_IN_FOLDER]
-
-
-_OUTSIDE = word_set("node_modules site-packages dist-packages .venv venv .git")
-
-
-def is_foreign(path: Path) -> bool:
-    """Tell whether a path is among what was installed, and is not the user's own."""
-    return not _OUTSIDE.isdisjoint(path.parts)
 
 
 def _joined(base: Path, module: str) -> Path:

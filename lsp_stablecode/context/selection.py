@@ -19,9 +19,9 @@ APPEND_SHARE_OF_BEST = 0.7
 MOST_APPENDED = 4
 MOST_MEANT = 8
 """Of more definitions than this, the few letters typed say too little."""
-REPLACE_GAIN = 1.3
+REPLACE_GAIN = 1.1
 KEEP_GAIN = 1.05
-LEAST_REQUESTS_BETWEEN = 8
+LEAST_REQUESTS_BETWEEN = 16
 FAR_LINES = 120
 TYPED_CHARACTERS = 3
 _PATH_TOKENS = 6
@@ -134,11 +134,13 @@ class Selection:
             least = best * APPEND_SHARE_OF_BEST
             self._append(ranked, fitting, least)
 
-    def _append(self, ranked: Ranked, fitting: Fitting, least: float) -> bool:
+    def _append(
+        self, ranked: Ranked, fitting: Fitting, least: float, most: int = MOST_APPENDED
+    ) -> bool:
         chosen = self.chunks
         added: list[Chunk] = []
         for chunk, worth in fitting.ordered(ranked):
-            if worth < least or len(added) >= MOST_APPENDED:
+            if worth < least or len(added) >= most:
                 break
             if fitting.is_new(chunk, [*chosen, *added], ranked) and fitting.fits(
                 [*self.groups, [*added, chunk]]
@@ -168,7 +170,7 @@ class Selection:
         self.helped_line = look.line
         ranked = rank()
         worth = {one: value for one, value in ranked.worth.items() if one in wanted}
-        if not self._append(Ranked(worth, ranked.window), fitting, 0.0):
+        if not self._append(Ranked(worth, ranked.window), fitting, 0.0, MOST_MEANT):
             self._replace(look, ranked, fitting, KEEP_GAIN)
 
 
@@ -191,7 +193,8 @@ class Fitting:
                 if chunk.heading and chunk.heading != heading:
                     total += self._count(chunk.heading + "\n")
                 heading = chunk.heading
-                total += self._count(chunk.text)
+                # One more for the blank line that may separate two chunks.
+                total += self._count(chunk.text) + 1
         return total
 
     def fits(self, groups: Sequence[Sequence[Chunk]]) -> bool:
