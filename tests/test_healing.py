@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_engine import make_engine, request
 from tiny import make_tokenizer
+from tokenizers import Tokenizer, decoders, models
 
 from model import ContextChunk
 from model.dialects import DIALECTS
@@ -186,3 +188,25 @@ def test_the_path_is_told_the_way_the_model_knows(tokenizer: CodeTokenizer) -> N
     assert tokenizer.decode(both.token_ids) == (
         "<fim_prefix># a.py\ny = 1\n# b.py\nx<fim_suffix><fim_middle>"
     )
+
+
+def test_sentencepiece_tokens_have_their_bytes_too(tmp_path: Path) -> None:
+    """A block stands for a blank, and bytes that are no character are spelled out."""
+    pieces = ["<s>", "▁", "▁re", "t", "urn", "▁return", "<0xE2>", "r", "e", "u", "n"]
+    tokenizer = Tokenizer(
+        models.BPE(
+            {piece: number for number, piece in enumerate(pieces)},
+            [],
+            byte_fallback=True,
+        )
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_special_tokens(["<s>"])
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    vocabulary = CodeTokenizer.from_file(path).vocabulary
+    assert vocabulary.bytes_of(0) == b""
+    assert vocabulary.bytes_of(6) == b"\xe2"
+    assert sorted(vocabulary.beginning_with(b" re").tolist()) == [2, 5]
