@@ -53,10 +53,10 @@ def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
         parts.append(rf"(?P<{name}>{guard}{re.escape(mark)}[^\n\r]*)")
         kinds[name] = Span(0, 0, "comment", False, 0)
     for quote in syntax.quotes:
-        guard = ""
+        guard = r"(?<!\\)"
         if quote == "'":  # an apostrophe in a word, a digit separator
             prefixes = "rRbBfFuU" if language_id == "python" else "LuU"
-            guard = rf"(?:(?<!\w)|(?<=(?<!\w)[{prefixes}])|(?<=(?<!\w)[rRbBfF]{{2}}))"
+            guard += rf"(?:(?<!\w)|(?<=(?<!\w)[{prefixes}])|(?<=(?<!\w)[rRbBfF]{{2}}))"
         add("string", guard + quote, rf"(?:\\[\s\S]|[^{quote}\\\n\r])*+", quote)
     if syntax is JAVASCRIPT:
         name = f"g{len(parts)}"
@@ -97,9 +97,18 @@ def lex(text: str, language_id: str, *, is_window: bool = True) -> list[Span]:
         return spans
     first_end = longs[0].start + longs[0].close_length
     rest = _spans(pattern, kinds, text, first_end)
-    if _num_definitions(text, [s for s in rest if s.kind == "string"]) >= num_defined:
+    first = Span(0, first_end, "string", True, longs[0].close_length)
+    strings = [first, *(span for span in rest if span.kind == "string")]
+    if _num_definitions(text, strings) >= num_defined:
         return spans
-    return [Span(0, first_end, "string", True, longs[0].close_length), *rest]
+    return [first, *rest]
+
+
+def num_quoted_definitions(text: str, language_id: str) -> int:
+    """Return how many definitions stand in long strings, if ``text`` begins as code."""
+    openings = tuple(opening for opening, _ in syntax_of(language_id).long_quotes)
+    spans = lex(text, language_id, is_window=False) if openings else []
+    return _num_definitions(text, [s for s in spans if text.startswith(openings, s[0])])
 
 
 def _num_definitions(text: str, strings: list[Span]) -> int:

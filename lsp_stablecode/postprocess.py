@@ -18,6 +18,8 @@ from lsp_stablecode.brackets import (
     leading_unopened,
     match_brackets,
 )
+from lsp_stablecode.closers import Document, cut_surplus
+from lsp_stablecode.endings import comment_start, cut_end_words, ends_unfinished
 from lsp_stablecode.lexis import (
     TAB_WIDTH,
     indent_width,
@@ -124,6 +126,8 @@ class _Work:
         self.line_end = _line_end(prefix, suffix)
         self.before, self.right = split_at_cursor(prefix, suffix)
         rest = unify_line_ends(suffix[len(self.right) :])
+        self.suffix = self.right + rest
+        self.document = Document(self.prefix, self.suffix, shape.language_id)
         self.below = [line for line in rest.split("\n")[1:] if line.strip()][:40]
         self.original = (prefix, suffix)
         self.replace_right = 0
@@ -158,7 +162,7 @@ class _Work:
             self._drop_closers_below()
         elif self.has_text_right:
             self._cut_overlap()
-        self._join_right()
+        self._settle()
         return self._verdict()
 
     def _set(self, text: str, name: str) -> None:
@@ -181,6 +185,8 @@ class _Work:
             return
         if newline and head.strip():
             self._set(head + "\n", "cut-partial-line")
+        elif self.finish_reason == "length":
+            self._set("", "token-limit")  # half a line is worth nothing
         else:
             bare = _PARTIAL_WORD.sub("", self.text)
             # also where the last word happens to be whole, so that it is on record
@@ -292,24 +298,38 @@ class _Work:
         lines = self.text.split("\n")
         first = 0 if self.is_blank else 1
         spots = [i for i in range(first, len(lines)) if lines[i].strip()]
-        for num in range(min(len(spots), len(self.below)), 0, -1):
-            tail = [self._indented(lines, i) for i in spots[-num:]]
-            if all(map(self._is_same_line, tail, self.below)) and self._may_cut(
-                tail, lines, spots[-num]
-            ):
-                self._set("\n".join(lines[: spots[-num]]).rstrip(), "suffix-lines")
+        for at, spot in enumerate(spots):
+            tail = [self._indented(lines, i) for i in spots[at:]][: len(self.below)]
+            if self._goes_on_below(tail, lines, spots[at:]):
+                self._set("\n".join(lines[:spot]).rstrip(), "suffix-lines")
                 return
+
+    def _goes_on_below(
+        self, tail: list[str], lines: list[str], spots: list[int]
+    ) -> bool:
+        """Return whether lines are the next ones of the document."""
+        below = self.below[: len(tail)]
+        if len(tail) > len(below):
+            return False
+        if list(map(normal_line, tail)) != list(map(normal_line, below)):
+            return False
+        num_telling = sum(not is_trivial(line) for line in tail)
+        if num_telling > 1:
+            return True  # in whatever column
+        if len(tail) < len(spots) or not self._is_in_place(tail, below):
+            return False
+        return self._may_cut(tail, lines, spots[0])
+
+    def _is_in_place(self, tail: list[str], below: list[str]) -> bool:
+        is_layout = syntax_of(self.shape.language_id).layout
+        return all(
+            indent_width(a) == indent_width(b)
+            or (not is_layout and (len(tail) > 1 or not is_trivial(a)))
+            for a, b in zip(tail, below, strict=True)
+        )
 
     def _indented(self, lines: list[str], index: int) -> str:
         return self.before + lines[0] if index == 0 else lines[index]
-
-    def _is_same_line(self, ours: str, theirs: str) -> bool:
-        if normal_line(ours) != normal_line(theirs):
-            return False
-        is_layout = syntax_of(self.shape.language_id).layout
-        return indent_width(ours) == indent_width(theirs) or (
-            not is_layout and not is_trivial(ours)
-        )
 
     def _may_cut(self, tail: list[str], lines: list[str], index: int) -> bool:
         if not all(map(is_trivial, tail)):
@@ -520,6 +540,46 @@ class _Work:
             if not held or used + held <= opened:
                 return
             self._set(bare[:-1].rstrip(), "duplicate-closer")
+
+    # The document as a whole -------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Join the text with what is right of it, and cut until all of it is at peace."""
+        while self.text.strip():
+            text = self.text
+            self._join_right()
+            kept, name = self._whole(self.text)
+            if kept == self.text:
+                return
+            # what was covered or added at the end is not any more
+            self._set(kept[: len(text)] if text.startswith(kept) else kept, name)
+            self.replace_right = 0
+            self.is_above = False
+
+    def _whole(self, text: str) -> tuple[str, str]:
+        """Return what of ``text`` leaves the document whole, and what the rest did."""
+        replaced, document = self.replace_right, self.document
+        if self.is_above:
+            document = Document(
+                self.prefix, "\n" + self.before + self.suffix, self.shape.language_id
+            )
+        kept = cut_surplus(document, text, replaced)
+        if kept != text:
+            head, _, line = kept.rpartition("\n")
+            is_end = line.strip() in syntax_of(self.shape.language_id).closers
+            return head.rstrip() if is_end else kept, "duplicate-closer"
+        kept = cut_end_words(
+            self.prefix, text, document.suffix[replaced:], self.shape.language_id
+        )
+        if kept != text:
+            return kept, "duplicate-closer"
+        reading = document.reading(text, replaced)
+        place = comment_start(reading)
+        if place >= 0:
+            return text[:place].rstrip(), "line-comment"
+        if ends_unfinished(reading):
+            return text.rpartition("\n")[0].rstrip(), "unfinished"
+        return text, ""
 
     # The verdict -------------------------------------------------------------------
 

@@ -38,9 +38,12 @@ _PROSE = frozenset(("markdown", "mdx", "quarto", "restructuredtext", "plaintext"
 _FREE_INDENT_LENGTH = 16  # so long a line is the same line in whatever column
 
 
+_NEEDLESS_BLANKS = re.compile(r"(?<!\w) | (?!\w)")
+
+
 def normal_line(line: str) -> str:
-    """Return ``line`` with its blanks at the ends gone and runs of them made one."""
-    return " ".join(line.split())
+    """Return ``line`` with one blank between two words and none elsewhere."""
+    return _NEEDLESS_BLANKS.sub("", " ".join(line.split()))
 
 
 def is_trivial(line: str) -> bool:
@@ -161,7 +164,7 @@ def _stop_line(context: _Context, text: str) -> Cut | None:
         is_complete = index < len(lines) - 1
         loop = _read_line(line, context.shape.language_id).loop_end
         if loop >= 0:
-            return Cut(start + loop, "repetition")
+            return Cut(0, "repetition")
         if line.strip():
             if not is_complete:
                 return None
@@ -275,7 +278,7 @@ class _Scan:
             is_complete = index < len(lines) - 1
             read = _read_line(line, self.shape.language_id)
             if read.loop_end >= 0:
-                return Cut(start + read.loop_end, "repetition")
+                return Cut(self.kept_end, "repetition")
             if index == 0 and not self.context.is_blank:
                 cut = self._rest_of_line(read, line, is_complete)
             elif not read.content:

@@ -175,7 +175,7 @@ INDENTED = [
     ("def f():\n    ¦", "    a\n        b", "def f():\n    «a\n    b»"),
     ("x = ¦\n", " 5\n", "x = «5»\n"),
     ("x =¦\n", " 5\n", "x =« 5»\n"),
-    ("x = '¦\n", " 5\n", "x = '« 5»\n"),
+    ("x = '¦\n", " 5'\n", "x = '« 5'»\n"),
     ("def f():¦\n", "\n\n    return x\n", "def f():«\n    return x»\n"),
 ]
 
@@ -284,10 +284,16 @@ def test_code_is_no_control_token(code: str) -> None:
     [
         ("def f():\n    ¦", "a = 1\n    b = fo", "a = 1", "cut-partial-line"),
         ("def f():\n    ¦", "a = 1\n", "a = 1", ""),
-        ("x = ¦", "foo(bar, ba", "foo(bar,", "cut-partial-word"),
-        ("x = ¦", "foo(bar, ", "foo(bar,", "cut-partial-word"),
-        ("# ¦", "日本語の説明", "日本語の説明", "cut-partial-word"),
-        ("def f():¦", "\n    a = foo", "\n    a =", "cut-partial-word"),
+        ("x = ¦", "foo(bar, ba", "", "token-limit"),
+        ("x = ¦", "foo(bar)", "", "token-limit"),
+        ("# ¦", "日本語の説明", "", "token-limit"),
+        ("def f():¦", "\n    a = foo", "", "token-limit"),
+        (
+            "if a:\n    ¦",
+            "b(\n        c,\n        d",
+            "b(\n        c,",
+            "cut-partial-line",
+        ),
     ],
 )
 def test_a_text_cut_by_the_token_limit_says_so(

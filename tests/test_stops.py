@@ -118,8 +118,9 @@ PYTHON = [
         "repetition",
     ),
     ("call(a)\ncall(b)\n\n¦", "call(a)\ncall(b)\n", "", "repetition"),
-    ("x = '¦", "abc" * 7, "abc", "repetition"),
-    ("x = [¦", "0x00, " * 12, "0x00, ", "repetition"),
+    ("x = '¦", "abc" * 7, "", "repetition"),
+    ("x = [¦", "0x00, " * 12, "", "repetition"),
+    ("def f():\n    ¦", "a = 1\n    b = [" + "0, " * 12, "a = 1", "repetition"),
     # text inside a string has columns of its own
     (
         "def f():\n    ¦",

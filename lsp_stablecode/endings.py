@@ -1,0 +1,154 @@
+"""Where a text may not end, and the words and marks at its end that are not its own.
+
+Pure functions on text with line feeds as line ends.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lsp_stablecode.closers import Reading
+from lsp_stablecode.lexis import Span, indent_width, mask, num_quoted_definitions
+from lsp_stablecode.syntax import syntax_of
+
+__all__ = ["comment_start", "cut_end_words", "ends_unfinished"]
+
+# A line that ends so goes on below it.
+_GOES_ON = re.compile(
+    r"(?:[(\[{,;:\\+\-*/%&|<>=?.!~^]|\b(?:do|then|and|or|not|in|is|as|if|else|for|of"
+    r"|return|yield|await|new|instanceof|typeof|lambda|when|unless|async|throw))$"
+)
+_BEFORE_OPENING = re.compile(r"[=(:,\[{]$|\breturn$")
+_BEHIND_CLOSING = re.compile(r"[ \t]*(?:[)\]},;.:%+]|\n|$)")
+
+
+def ends_unfinished(reading: Reading) -> bool:
+    """Return whether the text ends inside of a string or bracket of its last line.
+
+    What the rest of the cursor's line closes is closed, and a bracket may stay open
+    where the line ends as lines do that go on.
+    """
+    return _ends_in_string(reading) or _ends_in_bracket(reading)
+
+
+def _ends_in_string(reading: Reading) -> bool:
+    document, end = reading.document, reading.end
+    whole = document.prefix + reading.text + document.suffix[reading.replaced :]
+    line_start = document.prefix.rfind("\n") + 1
+    line_end = whole.find("\n", end)
+    line_end = len(whole) if line_end < 0 else line_end
+    for span in reading.pairing.spans:
+        if span.kind != "string" or span.start < line_start:
+            continue
+        if not span.start < end <= span.end or (span.closed and span.end == end):
+            continue
+        if span.closed and span.end <= line_end:
+            return False
+        is_own = span.start >= len(document.prefix)
+        if not is_own and span.close_length != 1:
+            return False
+        return not (span.closed and _lacks_quote(reading, span))
+    return False
+
+
+def _lacks_quote(reading: Reading, span: Span) -> bool:
+    """Return whether what stands below is the rest of a string without a beginning.
+
+    It is if, read as code, it would hold more definitions inside of strings, or else
+    if the next quote looks as those do that end one.
+    """
+    if reading.text.endswith("\\"):
+        return True  # the line goes on
+    document = reading.document
+    quote = reading.text[span.start - len(document.prefix) :][: span.close_length]
+    below = document.suffix[reading.replaced :]
+    as_code = num_quoted_definitions(below, document.language_id)
+    as_string = num_quoted_definitions(quote + below, document.language_id)
+    if as_code != as_string:
+        return as_string < as_code
+    inner, _, behind = below.partition(quote)
+    is_opening = _BEFORE_OPENING.search(inner.rstrip()) is not None
+    return not is_opening and _BEHIND_CLOSING.match(behind) is not None
+
+
+def _ends_in_bracket(reading: Reading) -> bool:
+    whole = reading.document.prefix + reading.text
+    line_start = whole.rfind("\n") + 1
+    if not any(
+        line_start <= one.position < reading.end for one in reading.pairing.left
+    ):
+        return False
+    code = mask(whole, reading.document.language_id)[0]
+    code = code[code.rfind("\n") + 1 :].rstrip()
+    syntax = syntax_of(reading.document.language_id)
+    is_header = any(
+        pattern is not None and pattern.search(code)
+        for pattern in (syntax.header, syntax.label)
+    )
+    return not is_header and _GOES_ON.search(code) is None
+
+
+def comment_start(reading: Reading) -> int:
+    """Return where in the text a comment begins that swallows what is right of it.
+
+    -1 where there is none.
+    """
+    start, end = len(reading.document.prefix), reading.end
+    rest = reading.document.suffix[reading.replaced :].split("\n")[0]
+    if not rest.strip():
+        return -1
+    for span in reading.pairing.spans:
+        is_own = span.kind == "comment" and start <= span.start < end
+        if is_own and span.end > end and not span.closed:
+            return span.start - start
+    return -1
+
+
+def cut_end_words(prefix: str, text: str, suffix: str, language_id: str) -> str:
+    """Cut ``text`` before a word or tag that ends a body which the suffix ends already.
+
+    The suffix does where its next line that is not deeper is in the same column and
+    ends or continues that body.
+    """
+    syntax = syntax_of(language_id)
+    words = "|".join(sorted(syntax.closers))
+    if not any(word in text for word in ("</", *syntax.closers)):
+        return text
+    masked = mask(prefix + text, language_id)[0]
+    start = len(prefix)
+    line = masked[masked.rfind("\n", 0, start) + 1 : start]
+    pattern = rf"(?<![\w.:@$-])(?:{words})\b(?![?!:=(\w-])" if words else r"(?!)"
+    below = suffix.partition("\n")[2].split("\n")
+    opened: set[int] = set()  # the columns of the text's own lines
+    for number, own in enumerate(masked[start:].split("\n")):
+        offset = sum(len(one) + 1 for one in text.split("\n")[:number])
+        whole = line + own if number == 0 else own
+        column = indent_width(whole)
+        found = re.search(pattern, own)
+        is_first = not whole[: len(whole) - len(own)].strip()
+        if is_first and re.match(rf"\s*(?:</|{pattern})", own):
+            if column not in opened and _ends_below(below, column, language_id):
+                return text[: offset + len(own) - len(own.lstrip())].rstrip()
+        elif number == 0 and found and _ends_below(below, column, language_id):
+            for place in (0, found.start()):
+                code = (line + own[:place]).rstrip()
+                if syntax.header is not None and syntax.header.search(code):
+                    return text[:place].rstrip()
+        if is_first and own.strip():
+            opened.add(column)
+    return text
+
+
+def _ends_below(below: list[str], column: int, language_id: str) -> bool:
+    """Return whether the next line that is not deeper ends a body at ``column``."""
+    syntax = syntax_of(language_id)
+    for line in below:
+        if not line.strip() or indent_width(line) > column:
+            continue
+        if indent_width(line) < column:
+            return False
+        if line.lstrip().startswith("</"):
+            return True
+        word = re.match(r"\s*(\w*)", line)
+        return word is not None and word[1] in syntax.closers | syntax.middles
+    return False
