@@ -86,9 +86,9 @@ def test_a_typed_line_changes_nothing(best: list[int], line: int) -> None:
 def test_typing_on_changes_only_for_a_clear_gain_and_not_often() -> None:
     """On the next lines the set is replaced where another is clearly worth more."""
     selection = Selection()
-    first = _update(selection, _worth(0, 1, 2, 4, 5), 0)
+    first = _update(selection, _worth(0, 1, 2, 4, 5, 7), 0)
     for line in range(1, 30):
-        worth = {**_worth(0, 1, 2, 4, 5), CHUNKS[3]: 1.2}
+        worth = {**_worth(0, 1, 2, 4, 5, 7), CHUNKS[3]: 1.2}
         assert _update(selection, worth, line) == first
     changed = _update(selection, _worth(3, 4, 5), 30)
     assert changed != first

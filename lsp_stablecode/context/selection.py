@@ -193,8 +193,8 @@ class Fitting:
                 if chunk.heading and chunk.heading != heading:
                     total += self._count(chunk.heading + "\n")
                 heading = chunk.heading
-                # One more for the blank line that may separate two chunks.
-                total += self._count(chunk.text) + 1
+                # One more for a blank line above what is no outline.
+                total += self._count(chunk.text) + (chunk.kind != "signature")
         return total
 
     def fits(self, groups: Sequence[Sequence[Chunk]]) -> bool:
