@@ -9,6 +9,7 @@ from lsp_stablecode.lexis import lex
 
 PAIRS = {")": "(", "]": "[", "}": "{"}
 _BRACKET = re.compile(r"[()\[\]{}]")
+_QUOTE = re.compile(r"[\"'`\[]")  # a letter or a sign may come before it
 
 
 class Closer(NamedTuple):
@@ -69,7 +70,8 @@ def match_brackets(prefix: str, text: str, language_id: str) -> Brackets:
         if span.kind != "string":
             continue
         if not span.closed and span.end == len(whole):
-            stack.append((span.start, whole[span.start : span.start + 1]))
+            quote = _QUOTE.search(whole, span.start, span.end)
+            stack.append((span.start, quote.group() if quote else ""))
         elif span.closed and span.start < start < span.end:
             begin = span.end - span.close_length
             closers.extend(

@@ -38,7 +38,7 @@ class Opener(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A closer's opener, and the closer's column if it is first on its line, else -1."""
+    """A closer's opener; the closer's column if it is first on its line, else -1."""
 
     opener: Opener | None
     column: int
@@ -147,15 +147,22 @@ class Document:
             and not 0 <= pair.column < pair.opener.column
         }
 
-    @cached_property
-    def lacks_openers(self) -> bool:
-        """Whether the prefix begins in the middle of something."""
-        head = self.prefix.lstrip("\n")
+    def may_lack_opener(self, closer: str, column: int) -> bool:
+        """Return whether an opener may stand above all that is seen of the document.
+
+        What is between the two is deeper than a closer that begins its line.
+        """
         start = len(self.prefix)
-        return head[:1] in (" ", "\t") or any(
-            position < start and pair.opener is None
+        head = self.prefix.lstrip("\n")
+        is_window = start >= _WINDOW_CHARACTERS or head[:1] in (" ", "\t")
+        has_others = any(
+            position < start and pair.opener is None and self.prefix[position] == closer
             for position, pair in self.before.closers.items()
         )
+        if column < 0 or not (is_window or has_others):
+            return False
+        lines = self.prefix.split("\n")[:-1]
+        return not any(line.strip() and indent_width(line) < column for line in lines)
 
 
 @dataclass(frozen=True)
@@ -199,8 +206,7 @@ class Reading:
             mark = (document.prefix + self.text)[position]
             if mark == ")" and self._is_in_case(position):
                 continue
-            is_window = start >= _WINDOW_CHARACTERS or document.lacks_openers
-            if pair.column < 0 or not is_window:
+            if not document.may_lack_opener(mark, pair.column):
                 return True
         return False
 
@@ -212,7 +218,7 @@ class Reading:
         code = mask((document.prefix + self.text)[:position], document.language_id)[0]
         line = code[code.rfind("\n") + 1 :]
         num_open = len(_CASE.findall(code)) - len(re.findall(r"\besac\b", code))
-        return num_open > 0 and "(" not in line
+        return num_open > 0 and not re.search("[(=]", line)
 
     def _robs(self) -> bool:
         """Return whether the suffix's closers have lost what they closed."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from lsp_stablecode.brackets import PAIRS
 from lsp_stablecode.closers import Reading
 from lsp_stablecode.lexis import Span, indent_width, mask, num_quoted_definitions
 from lsp_stablecode.syntax import syntax_of
@@ -15,9 +16,10 @@ __all__ = ["comment_start", "cut_end_words", "ends_unfinished"]
 
 # A line that ends so goes on below it.
 _GOES_ON = re.compile(
-    r"(?:[(\[{,;:\\+\-*/%&|<>=?.!~^]|\b(?:do|then|and|or|not|in|is|as|if|else|for|of"
+    r"(?:[(\[{,;:\\+\-*/%&|<=^]|[-=\s]>|\b(?:do|then|and|or|not|in|is|as|if|else|for|of"
     r"|return|yield|await|new|instanceof|typeof|lambda|when|unless|async|throw))$"
 )
+_OPERATOR = re.compile(r"(?:\w\s*[-+*/|&]?=|\w\.|&&|\|\|)$")
 _BEFORE_OPENING = re.compile(r"[=(:,\[{]$|\breturn$")
 _BEHIND_CLOSING = re.compile(r"[ \t]*(?:[)\]},;.:%+]|\n|$)")
 
@@ -28,7 +30,9 @@ def ends_unfinished(reading: Reading) -> bool:
     What the rest of the cursor's line closes is closed, and a bracket may stay open
     where the line ends as lines do that go on.
     """
-    return _ends_in_string(reading) or _ends_in_bracket(reading)
+    return (
+        _ends_in_string(reading) or _ends_in_bracket(reading) or _lacks_operand(reading)
+    )
 
 
 def _ends_in_string(reading: Reading) -> bool:
@@ -37,6 +41,7 @@ def _ends_in_string(reading: Reading) -> bool:
     line_start = document.prefix.rfind("\n") + 1
     line_end = whole.find("\n", end)
     line_end = len(whole) if line_end < 0 else line_end
+    has_right = bool(whole[end:line_end].strip())
     for span in reading.pairing.spans:
         if span.kind != "string" or span.start < line_start:
             continue
@@ -47,7 +52,7 @@ def _ends_in_string(reading: Reading) -> bool:
         is_own = span.start >= len(document.prefix)
         if not is_own and span.close_length != 1:
             return False
-        return not (span.closed and _lacks_quote(reading, span))
+        return has_right or not (span.closed and _lacks_quote(reading, span))
     return False
 
 
@@ -72,20 +77,48 @@ def _lacks_quote(reading: Reading, span: Span) -> bool:
 
 
 def _ends_in_bracket(reading: Reading) -> bool:
-    whole = reading.document.prefix + reading.text
+    document = reading.document
+    whole = document.prefix + reading.text
     line_start = whole.rfind("\n") + 1
-    if not any(
-        line_start <= one.position < reading.end for one in reading.pairing.left
-    ):
+    left = [
+        one for one in reading.pairing.left if line_start <= one.position < reading.end
+    ]
+    if not left:
         return False
+    right, _, below = document.suffix[reading.replaced :].partition("\n")
+    if right.strip():
+        return True  # the line does not end here
+    code = _last_code(reading)
+    if _is_header(code, document.language_id) or code.endswith(("(", "[", "{")):
+        return False
+    closers = [closer for closer in ")]}" if below.lstrip()[:1] == closer]
+    if closers and PAIRS[closers[0]] != left[-1].character:
+        return True  # nothing goes on below
+    return _GOES_ON.search(code) is None
+
+
+def _lacks_operand(reading: Reading) -> bool:
+    """Return whether the text ends with an operator, and the next line closes."""
+    document = reading.document
+    right, _, below = document.suffix[reading.replaced :].partition("\n")
+    if right.strip() or below.lstrip()[:1] not in (")", "]", "}"):
+        return False
+    return _OPERATOR.search(_last_code(reading)) is not None
+
+
+def _last_code(reading: Reading) -> str:
+    """Return the line that the text ends, without what is right of it."""
+    whole = reading.document.prefix + reading.text
     code = mask(whole, reading.document.language_id)[0]
-    code = code[code.rfind("\n") + 1 :].rstrip()
-    syntax = syntax_of(reading.document.language_id)
-    is_header = any(
+    return code[code.rfind("\n") + 1 :].rstrip()
+
+
+def _is_header(code: str, language_id: str) -> bool:
+    syntax = syntax_of(language_id)
+    return any(
         pattern is not None and pattern.search(code)
         for pattern in (syntax.header, syntax.label)
     )
-    return not is_header and _GOES_ON.search(code) is None
 
 
 def comment_start(reading: Reading) -> int:
@@ -132,7 +165,7 @@ def cut_end_words(prefix: str, text: str, suffix: str, language_id: str) -> str:
         elif number == 0 and found and _ends_below(below, column, language_id):
             for place in (0, found.start()):
                 code = (line + own[:place]).rstrip()
-                if syntax.header is not None and syntax.header.search(code):
+                if _is_header(code, language_id):
                     return text[:place].rstrip()
         if is_first and own.strip():
             opened.add(column)

@@ -28,6 +28,16 @@ class Span(NamedTuple):
     close_length: int
 
 
+# Literals that no quotes alone describe.
+_RAW = {
+    "rust": (
+        r"\br(?P<hashes>#+)\"[\s\S]*?\"(?P=hashes)",
+        r"(?<!\w)'(?:\\.[^'\n]*|[^\\'\n])'",
+    ),
+    "cpp": (r"\b(?:u8|[uUL])?R\"(?P<mark>[^()\s\\]{0,16})\([\s\S]*?\)(?P=mark)\"",),
+}
+
+
 @lru_cache(maxsize=128)
 def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
     syntax = syntax_of(language_id)
@@ -42,6 +52,12 @@ def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
     for opening, close in syntax.regions:
         mark = re.escape(opening)
         add("comment", mark, rf"(?:(?!{re.escape(close)})[\s\S])*+", close)
+    if language_id == "csharp":
+        add("string", r'(?:\$@|@\$?)"', r'(?:""|[^"])*+', '"')
+    for raw in _RAW.get(language_id, ()):
+        name = f"g{len(parts)}"
+        parts.append(f"(?P<{name}>{raw})")
+        kinds[name] = Span(0, 0, "string", True, 1)
     for opening, close in syntax.long_quotes:
         escape = "" if close == "]]" or language_id == "go" else r"\\[\s\S]|"
         inner = rf"(?:{escape}(?!{re.escape(close)})[\s\S])*+"

@@ -313,7 +313,7 @@ class _Work:
             return False
         if list(map(normal_line, tail)) != list(map(normal_line, below)):
             return False
-        num_telling = sum(not is_trivial(line) for line in tail)
+        num_telling = sum(map(self._is_telling, tail))
         if num_telling > 1:
             return True  # in whatever column
         if len(tail) < len(spots) or not self._is_in_place(tail, below):
@@ -324,15 +324,19 @@ class _Work:
         is_layout = syntax_of(self.shape.language_id).layout
         return all(
             indent_width(a) == indent_width(b)
-            or (not is_layout and (len(tail) > 1 or not is_trivial(a)))
+            or (not is_layout and (len(tail) > 1 or self._is_telling(a)))
             for a, b in zip(tail, below, strict=True)
         )
+
+    def _is_telling(self, line: str) -> bool:
+        closers = syntax_of(self.shape.language_id).closers
+        return not is_trivial(line) and line.strip(" \t();,") not in closers
 
     def _indented(self, lines: list[str], index: int) -> str:
         return self.before + lines[0] if index == 0 else lines[index]
 
     def _may_cut(self, tail: list[str], lines: list[str], index: int) -> bool:
-        if not all(map(is_trivial, tail)):
+        if any(map(self._is_telling, tail)):
             return True
         if not is_closers_only(tail[0]):
             return len(tail) > 1
@@ -544,7 +548,7 @@ class _Work:
     # The document as a whole -------------------------------------------------------
 
     def _settle(self) -> None:
-        """Join the text with what is right of it, and cut until all of it is at peace."""
+        """Join the text with what is right of it; cut until the document is whole."""
         while self.text.strip():
             text = self.text
             self._join_right()

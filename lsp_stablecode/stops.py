@@ -9,11 +9,12 @@ at the same place. Reasons: ``line``, ``dedent``, ``closed``, ``suffix``,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from lsp_stablecode.lexis import (
+    Span,
     indent_width,
     is_closers_only,
     lex,
@@ -35,6 +36,7 @@ _MAX_LEADING_BLANKS = 3
 _NUM_SUFFIX_LINES = 2
 _OPEN_LOOK_BACK = 4000
 _PROSE = frozenset(("markdown", "mdx", "quarto", "restructuredtext", "plaintext"))
+_QUOTES = "\"'`["
 _FREE_INDENT_LENGTH = 16  # so long a line is the same line in whatever column
 
 
@@ -113,7 +115,6 @@ class _Context:
     below: tuple[tuple[int, str], ...]
     is_near: bool  # whether no blank line comes before what stands below
     is_open: bool  # whether a bracket of the lines above is open
-    long_quotes: tuple[str, ...] = field(default=())
 
     @property
     def is_blank(self) -> bool:
@@ -143,7 +144,6 @@ def make_stop_rule(shape: Shape, prefix: str, suffix: str) -> StopRule:
         below=tuple((indent_width(line), normal_line(line)) for line in below),
         is_near=is_near,
         is_open=net_closers(mask(prefix[-_OPEN_LOOK_BACK:], shape.language_id)[0]) < 0,
-        long_quotes=tuple(close for _, close in syntax.long_quotes),
     )
     if shape.kind == "line":
         return lambda text: _stop_line(context, text)
@@ -174,6 +174,8 @@ def _stop_line(context: _Context, text: str) -> Cut | None:
             if _is_fence(line, context):
                 return Cut(0, "fence")
             end = start + len(line.rstrip())
+            if _opens_string(context, text, start + len(line)):
+                return _stop_string(context, lines, index, start + len(line))
             if _lacks_body(context, line, is_first):
                 return _stop_body(context, lines, index, end)
             return Cut(end, "line")
@@ -182,6 +184,42 @@ def _stop_line(context: _Context, text: str) -> Cut | None:
         if is_complete and index + 1 >= _MAX_LEADING_BLANKS:
             return Cut(0, "blank-lines")
         start += len(line) + 1
+    return None
+
+
+def _opens_string(context: _Context, text: str, end: int) -> bool:
+    """Return whether ``end`` is inside of a string over several lines."""
+    if context.right.strip() or context.shape.reason == "setting-never":
+        return False
+    if context.shape.reason in ("string", "comment"):
+        return False
+    return _string_at(text, end, context.shape.language_id) is not None
+
+
+def _string_at(text: str, place: int, language_id: str) -> Span | None:
+    for span in lex(text, language_id, is_window=False):
+        if span.kind == "string" and span.start < place < span.end:
+            return span
+    return None
+
+
+def _stop_string(
+    context: _Context, lines: list[str], first: int, end: int
+) -> Cut | None:
+    """Stop after the line that ends the string which is open at ``end``."""
+    text = "\n".join(lines)
+    for index in range(first + 1, len(lines) - 1):
+        line = lines[index]
+        line_end = sum(len(one) + 1 for one in lines[: index + 1]) - 1
+        if _equals_below(context, line, is_first=False):
+            return Cut(len("\n".join(lines[:index]).rstrip()), "suffix")
+        if (
+            _string_at(text[: line_end + 1], line_end, context.shape.language_id)
+            is None
+        ):
+            return Cut(len(text[:line_end].rstrip()), "line")
+        if index - first >= MAX_BLOCK_LINES // 2:
+            return Cut(0, "max-lines")
     return None
 
 
@@ -298,7 +336,7 @@ class _Scan:
 
     def _lines_in_strings(self, text: str, lines: list[str]) -> frozenset[int]:
         """Return the lines that begin inside a string over several lines."""
-        if len(lines) < 2 or not any(q in text for q in self.context.long_quotes):
+        if len(lines) < 2 or not any(quote in text for quote in _QUOTES):
             return frozenset()
         inside: set[int] = set()
         for span in lex(text, self.shape.language_id, is_window=False):

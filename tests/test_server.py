@@ -395,9 +395,10 @@ async def test_by_hand_keeps_what_is_on_the_screen(start: Start) -> None:
     uri = editor.open(_TEXT)
     line, character = _place(_TEXT)
     [suggestion] = await editor.texts(uri, line, character, invoked=False)
-    editor.change(uri, "(wid", (line, character))
-    by_hand = await editor.texts(uri, line, character + 4)
-    assert by_hand[0] == suggestion[4:]
+    typed = "(width, height)"
+    editor.change(uri, typed, (line, character))
+    by_hand = await editor.texts(uri, line, character + len(typed))
+    assert typed + by_hand[0] == suggestion
     assert len(by_hand) > 1
 
 
