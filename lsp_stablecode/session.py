@@ -105,6 +105,11 @@ class Session:
         self._scheduler.stop()
         self._memory.clear()
         state = await self.model.load(options)
+        if state is not None and state.name == "ready":
+            # Else the first request would wait for what it imports.
+            self._scheduler.worker.run(
+                lambda _: self._gatherer_there(), Priority.LOOK_AHEAD
+            )
         if state is not None and state.name == "failed":
             # After each failed attempt: somebody just asked for it.
             self.notices.say(state.message, "error", again=True)
@@ -260,8 +265,9 @@ class Session:
     def _gatherer_there(self) -> Gatherer:
         """Return what gathers context; only the engine's thread calls this."""
         if self._gatherer is None:
-            from lsp_stablecode.context.gather import Gatherer
+            from lsp_stablecode.context.gather import Gatherer, prepare
 
+            prepare()
             self._gatherer = Gatherer()
         return self._gatherer
 

@@ -31,12 +31,16 @@ class RepositoryFormat:
 
     ``repository`` and ``file`` are control tokens that go before the repository's
     name and before each file's path. Without a ``file`` token the path stands in a
-    line of its own, which ``heading`` makes, and the files at the prefix's beginning.
+    line of its own, which ``heading`` makes, and the files at the prefix's beginning;
+    so they do in ``comment_orders``, tokens or not. ``titled`` says that the document's
+    own path stands before it; else only a document that says nothing itself has one.
     """
 
     repository: str | None = None
     file: str | None = None
     heading: str = "# {path}\n"
+    titled: bool = False
+    comment_orders: tuple[str, ...] = ()
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -92,7 +96,7 @@ DIALECTS: dict[str, FimDialect] = {
             "starcoder",
             _BIGCODE_PSM,
             _BIGCODE_SPM,
-            repository=RepositoryFormat("<reponame>", "<filename>"),
+            repository=RepositoryFormat("<reponame>", "<filename>", titled=True),
         ),
         FimDialect("stable-code", _BIGCODE_PSM, _BIGCODE_SPM),
         # The tokenizer has the tokens, but nothing says the model was taught them.
@@ -101,7 +105,7 @@ DIALECTS: dict[str, FimDialect] = {
             "starcoder2",
             _BIGCODE_PSM,
             _BIGCODE_SPM,
-            repository=RepositoryFormat("<repo_name>", "<file_sep>"),
+            repository=RepositoryFormat("<repo_name>", "<file_sep>", titled=True),
         ),
         FimDialect("granite", _BIGCODE_PSM, _BIGCODE_SPM),
         FimDialect(
@@ -124,25 +128,29 @@ DIALECTS: dict[str, FimDialect] = {
                 "<｜fim▁end｜>",
             ),
             prefix_only=("<｜begin▁of▁sentence｜>", _P),
-            repository=RepositoryFormat(heading="#{path}\n"),
+            repository=RepositoryFormat(heading="#{path}\n", titled=True),
         ),
         FimDialect(
             "qwen2.5-coder",
             psm=("<|fim_prefix|>", _P, "<|fim_suffix|>", _S, "<|fim_middle|>"),
             spm=("<|fim_prefix|>", "<|fim_suffix|>", _S, "<|fim_middle|>", _P),
-            repository=RepositoryFormat("<|repo_name|>", "<|file_sep|>"),
+            # Measured on the starter (docs/evaluation.md): the repository's name and
+            # the document's path cost it right lines, and in PSM the tokens do too.
+            repository=RepositoryFormat(
+                file="<|file_sep|>", comment_orders=("psm", "prefix-only")
+            ),
         ),
         FimDialect(
             "codegemma",
             psm=("<bos>", "<|fim_prefix|>", _P, "<|fim_suffix|>", _S, "<|fim_middle|>"),
             prefix_only=("<bos>", _P),
-            repository=RepositoryFormat(file="<|file_separator|>"),
+            repository=RepositoryFormat(file="<|file_separator|>", titled=True),
         ),
         FimDialect(
             "codestral",
             spm=("<s>", "[SUFFIX]", _S, "[PREFIX]", _P),
             prefix_only=("<s>", _P),
-            repository=RepositoryFormat(heading="+++++ {path}\n"),
+            repository=RepositoryFormat(heading="+++++ {path}\n", titled=True),
         ),
         FimDialect("none"),
     )

@@ -15,6 +15,8 @@ from model.windows import fit_prefix, fit_suffix
 MOST_PSM_SUFFIX_TOKENS = 512
 # Of the budget; the rest is the document's own.
 _MOST_CONTEXT_SHARE = 0.5
+# A document this short says little of itself; its name says more.
+_BARE_CHARACTERS = 60
 # What a prompt may begin with before anything else.
 _TEXT_STARTS = frozenset(("<s>", "<bos>", "<｜begin▁of▁sentence｜>"))
 _KEPT_ENCODINGS = 128
@@ -137,8 +139,16 @@ class PromptBuilder:
         """
         name, template = self._dialect.choose(order, self._default_order)
         budget = budget_tokens - sum(isinstance(part, str) for part in template)
+        form = self._form
+        if name in form.comment_orders:
+            form = RepositoryFormat(heading=form.heading)
+        is_bare = len(prefix) + len(suffix) < _BARE_CHARACTERS
         files = self._files(
-            context, path, repository, int(budget * _MOST_CONTEXT_SHARE)
+            form,
+            context,
+            path if form.titled or is_bare else "",
+            repository,
+            int(budget * _MOST_CONTEXT_SHARE),
         )
         # Rounded up, so that a small change leaves the other windows where they are.
         budget -= min(_round_up(len(files.token_ids), 128), budget // 2)
@@ -157,7 +167,9 @@ class PromptBuilder:
         healing = plan_healing(self._tokenizer, prefix_ids) if heal else None
         if healing is not None:
             prefix_ids = prefix_ids[: -len(healing.token_ids)]
-        draft = self._assemble(template, files, prefix_ids, suffix_ids)
+        draft = self._assemble(
+            template, form.file is not None, files, prefix_ids, suffix_ids
+        )
         if not draft.token_ids:
             # An empty file without FIM: a text starts after an end-of-text token.
             draft.add("control", [min(self.stop_ids)])
@@ -173,12 +185,12 @@ class PromptBuilder:
     def _assemble(
         self,
         template: Template,
+        in_front: bool,
         files: _Draft,
         prefix_ids: Sequence[int],
         suffix_ids: Sequence[int],
     ) -> _Draft:
         draft = _Draft()
-        in_front = self._form.file is not None
         pending: _Draft | None = files
         for part in template:
             goes_here = part is Slot.PREFIX
@@ -199,25 +211,24 @@ class PromptBuilder:
 
     def _files(
         self,
+        form: RepositoryFormat,
         context: Sequence[ContextChunk],
         path: str,
         repository: str,
         budget_tokens: int,
     ) -> _Draft:
         """Return the other files and the document's path, as the model was taught."""
-        form = self._form
         chunks = [
             (
                 one,
-                self._heading(one.path)
+                self._heading(form, one.path)
                 + self._encode(
                     one.text if one.text.endswith("\n") else one.text + "\n"
                 ),
             )
             for one in context
         ]
-        is_titled = form.file is not None or bool(chunks)
-        title = self._heading(path) if path and is_titled else []
+        title = self._heading(form, path) if path else []
         name: list[int] = []
         if form.repository and repository and (chunks or title):
             name = [
@@ -238,8 +249,7 @@ class PromptBuilder:
         draft.add("control", title)
         return draft
 
-    def _heading(self, path: str) -> list[int]:
-        form = self._form
+    def _heading(self, form: RepositoryFormat, path: str) -> list[int]:
         if form.file is None:
             return self._encode(form.heading.format(path=path))
         return [self._control_ids[form.file], *self._encode(path + "\n")]

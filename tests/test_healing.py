@@ -173,20 +173,21 @@ def test_context_never_takes_more_than_half(tokenizer: CodeTokenizer) -> None:
 
 
 def test_the_path_is_told_the_way_the_model_knows(tokenizer: CodeTokenizer) -> None:
-    """Without control tokens for it, only beside other files, in comments."""
+    """Other files are named; the document itself where it is nearly empty."""
     prompts = PromptBuilder(tokenizer, DIALECTS["stable-code"], "psm")
-    alone = prompts.build("x", "", order="psm", budget_tokens=90, path="b.py")
-    assert "b.py" not in tokenizer.decode(alone.token_ids)
-    both = prompts.build(
-        "x",
-        "",
-        order="psm",
-        budget_tokens=90,
-        path="b.py",
-        context=[ContextChunk("a.py", "y = 1\n")],
+    chunks = [ContextChunk("a.py", "y = 1\n")]
+    bare = prompts.build(
+        "x", "", order="psm", budget_tokens=90, path="b.py", context=chunks
     )
-    assert tokenizer.decode(both.token_ids) == (
+    assert tokenizer.decode(bare.token_ids) == (
         "<fim_prefix># a.py\ny = 1\n# b.py\nx<fim_suffix><fim_middle>"
+    )
+    text = "x = 1\n" * 40
+    full = prompts.build(
+        text, "", order="psm", budget_tokens=900, path="b.py", context=chunks
+    )
+    assert tokenizer.decode(full.token_ids) == (
+        f"<fim_prefix># a.py\ny = 1\n{text}<fim_suffix><fim_middle>"
     )
 
 
