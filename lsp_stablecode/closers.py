@@ -25,6 +25,7 @@ _MOST_LINES_BELOW = 200
 _WINDOW_CHARACTERS = 6000
 """A prefix as long as that may be a window, with an opener out of sight above it."""
 
+_FIRST_LINE = re.compile(r"\s*?([ \t]*)[\w@\"'/#$]")
 _CASE = re.compile(r"\bcase\b.*\bin\b")
 _SHELLS = frozenset(("shellscript", "sh", "bash", "zsh"))
 
@@ -135,7 +136,8 @@ class Document:
     def kept(self) -> dict[int, Pair]:
         """The closers of the suffix for openers of the prefix, by place in the suffix.
 
-        One that begins its line left of its opener's column belongs to another.
+        One that begins its line left of its opener's column, or below a statement in
+        its column, belongs to another.
         """
         start = len(self.prefix)
         return {
@@ -145,7 +147,23 @@ class Document:
             and pair.opener
             and pair.opener.position < start
             and not 0 <= pair.column < pair.opener.column
+            and pair.column < self._least_column(position - start)
         }
+
+    def _least_column(self, place: int) -> int:
+        """Return the least column of a statement below the cursor, above a place."""
+        return min(
+            (column for position, column in self._statements if position < place),
+            default=10_000,
+        )
+
+    @cached_property
+    def _statements(self) -> list[tuple[int, int]]:
+        """Where lines below the cursor begin, with their columns, if with a word."""
+        matches = re.finditer(
+            r"\n[ \t]*(?=[\w@])(?!case\b|default\b|\w+:)", self.suffix
+        )
+        return [(one.end(), indent_width(one.group()[1:])) for one in matches]
 
     def may_lack_opener(self, closer: str, column: int) -> bool:
         """Return whether an opener may stand above all that is seen of the document.
@@ -195,7 +213,28 @@ class Reading:
 
     def is_at_peace(self) -> bool:
         """Return whether no closer is surplus or takes another's opener."""
-        return not self._has_surplus() and not self._robs()
+        return not (self._has_surplus() or self._robs() or self._leaves_early())
+
+    def _leaves_early(self) -> bool:
+        """Return whether the text closes a block of which more stands right below.
+
+        It does if that is deeper than the line that opened it, wherever its end is.
+        """
+        document = self.document
+        right, _, below = document.suffix[self.replaced :].partition("\n")
+        line = _FIRST_LINE.match(below)
+        if right.strip() or line is None or self.own_left():
+            return False
+        start = len(document.prefix)
+        line_start = document.prefix.rfind("\n") + 1
+        return any(
+            start <= position < self.end
+            and pair.opener is not None
+            and pair.opener.character == "{"
+            and pair.opener.position < line_start
+            and pair.opener.column < indent_width(line[1])
+            for position, pair in self.pairing.closers.items()
+        )
 
     def _has_surplus(self) -> bool:
         document = self.document

@@ -89,6 +89,9 @@ def _ends_in_bracket(reading: Reading) -> bool:
     if right.strip():
         return True  # the line does not end here
     code = _last_code(reading)
+    num_typed = 0 if "\n" in reading.text else len(document.prefix) - line_start
+    if not code[num_typed:].strip():
+        return True  # no more than a remark
     if _is_header(code, document.language_id) or code.endswith(("(", "[", "{")):
         return False
     closers = [closer for closer in ")]}" if below.lstrip()[:1] == closer]

@@ -49,6 +49,9 @@ SURPLUS = [
     ("rust", "fn f() {\n    a();\n    ¦\n    c();\n}\n", "b();\n}\n", "b();"),
     ("css", ".a {\n  top: 0;\n  ¦\n  left: 0;\n}\n", "right: 0;\n}\n", "right: 0;"),
     ("python", "a = [\n    1,\n    ¦\n    3,\n]\n", "2,\n]\n", "2,"),
+    # a block goes on below, whose end is far away
+    ("c", "int f() {\n  a();\n  ¦\n  c();\n", "b();}\n", "b();"),
+    ("java", "class A {\n    ¦\n\n    int b;\n", "int a;\n    }\n", "int a;"),
     # one closer more than there is to close
     ("python", "x = ¦\n", "foo(a))\n", "foo(a)"),
     ("c", "int x = ¦\n", "foo(a));\n", "foo(a)"),
@@ -100,6 +103,7 @@ OWN = [
     ("rust", "fn f() {\n    let a = ¦\n}\n", "b('\"', '}');\n"),
     ("lua", "local a = ¦\n", "function() return 1 end\n"),
     ("ruby", "def a\n  ¦\nend\n", "b.each do |c|\n    d\n  end\n"),
+    ("scala", "import a.{b, ¦\n\nobject C {\n  d\n}\n}\n", "c}\n"),
     ("markdown", "Choose ¦\n", "a) or b)\n"),
 ]
 
@@ -113,6 +117,7 @@ UNFINISHED = [
     ("rust", "    let a = ¦;\n", 'foo("b\n'),
     ("cpp", "f(¦)\n", "if (a) {\n"),
     ("c", "int f() {\n  ¦\n}\n", "a ="),
+    ("csharp", "    [Theory]\n    [Data(¦\n    [Data(2)]\n", "/// <summary>\n"),
 ]
 
 
