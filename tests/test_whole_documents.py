@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_stablecode.closers import Document, cut_surplus
+from lsp_stablecode.finishing.closers import Document, cut_surplus
 from lsp_stablecode.postprocess import Finished, finish
 from lsp_stablecode.shape import decide_shape
 from lsp_stablecode.stops import make_stop_rule

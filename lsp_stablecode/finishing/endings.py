@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from lsp_stablecode.brackets import PAIRS
-from lsp_stablecode.closers import Reading
+from lsp_stablecode.finishing.closers import Reading
 from lsp_stablecode.lexis import Span, indent_width, mask, num_quoted_definitions
 from lsp_stablecode.syntax import syntax_of
 
@@ -95,7 +95,7 @@ def _ends_in_bracket(reading: Reading) -> bool:
     if _is_header(code, document.language_id) or code.endswith(("(", "[", "{")):
         return False
     closers = [closer for closer in ")]}" if below.lstrip()[:1] == closer]
-    if closers and PAIRS[closers[0]] != left[-1].character:
+    if closers and PAIRS[closers[0]] != left[-1].character and code[-1] != ",":
         return True  # nothing goes on below
     return _GOES_ON.search(code) is None
 
