@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsp_stablecode.context.rendering import display_path, repository_name
+from lsp_stablecode.indentation import lead_of
 from lsp_stablecode.judgement.cliff import make_token_rule
 from lsp_stablecode.judgement.judge import judge, least_first_line_of
 from lsp_stablecode.lexis import split_at_cursor
@@ -19,7 +20,14 @@ from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import Shape, decide_shape
 from lsp_stablecode.stops import make_stop_rule
 from lsp_stablecode.suggestions import Known, Suggested
-from model import CancelFlag, ContextChunk, Engine, FillRequest
+from model import (
+    CancelFlag,
+    ContextChunk,
+    Engine,
+    FillRequest,
+    FillResult,
+    Statistics,
+)
 
 if TYPE_CHECKING:
     # Its grammars and ranking are imported on the engine's thread, at the first need.
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 
 # Of a prompt, how much other documents may take.
 _CONTEXT_SHARE = 0.375
+_SECOND_THOUGHTS = (["empty:already-there"], ["empty:dedent"])
 # What editors put right of the cursor when its opener is typed.
 _AUTO_CLOSED = {")": "(", "]": "[", "}": "{", '"': '"', "'": "'", "`": "`"}
 
@@ -75,6 +84,19 @@ def generate(
     started = time.perf_counter()
     prefix, suffix = query.near
     shape = decide_shape(prefix, suffix, query.language_id, settings.multi_line)
+    lead = lead_of(prefix, suffix, shape)
+    if lead and (known is None or not known.rest):
+        # As if it had been typed; a suggestion then begins with it.
+        typed = replace(query, prefix=query.prefix + lead)
+        outcome = generate(
+            engine,
+            typed,
+            settings,
+            gatherer=gatherer,
+            cancel=cancel,
+            on_text=on_text,
+        )
+        return _led_by(lead, outcome)
     context = _gather(engine, query, settings, gatherer)
     gather_ms = (time.perf_counter() - started) * 1000
     around = query.surroundings
@@ -83,36 +105,23 @@ def generate(
         threshold = query.thresholds.of(shape)
         least = least_first_line_of(threshold, shape, prefix)
         token_rule = make_token_rule(shape, least_first_line=least)
-    result = engine.fill(
-        FillRequest(
-            prefix=query.prefix,
-            suffix=_told_suffix(query),
-            max_new_tokens=_token_limit(settings, engine.info.context_tokens),
-            fim_order=settings.fim_order,
-            temperature=settings.temperature,
-            num_candidates=num_candidates_wanted(query, settings),
-            stop_rule=make_stop_rule(shape, prefix, suffix),
-            token_rule=token_rule,
-            prefix_start_line=query.prefix_start_line,
-            heal=True,
-            context=context,
-            path=display_path(around.path, around.folders) if around else "",
-            repository=repository_name(around.folders, around.path) if around else "",
-        ),
-        cancel,
-        on_text,
+    request = FillRequest(
+        prefix=query.prefix,
+        suffix=_told_suffix(query),
+        max_new_tokens=_token_limit(settings, engine.info.context_tokens),
+        fim_order=settings.fim_order,
+        temperature=settings.temperature,
+        num_candidates=num_candidates_wanted(query, settings),
+        stop_rule=make_stop_rule(shape, prefix, suffix),
+        token_rule=token_rule,
+        prefix_start_line=query.prefix_start_line,
+        heal=True,
+        context=context,
+        path=display_path(around.path, around.folders) if around else "",
+        repository=repository_name(around.folders, around.path) if around else "",
     )
-    finished = [
-        judge(
-            finish(one.text, prefix, suffix, shape, one.finish_reason),
-            one,
-            prefix,
-            suffix,
-            shape,
-            is_healed=bool(result.healed),
-        )
-        for one in result.candidates
-    ]
+
+    result, finished = _ask(engine, request, query, shape, cancel, on_text)
     offered = [
         (one, candidate.finish_reason)
         for one, candidate in zip(finished, result.candidates, strict=True)
@@ -159,6 +168,73 @@ def _gather(
     room = num_tokens - _token_limit(settings, num_tokens)
     budget = int(room * _CONTEXT_SHARE)
     return gatherer.gather(query.surroundings, budget, engine.count_tokens)
+
+
+def _ask(
+    engine: Engine,
+    request: FillRequest,
+    query: Query,
+    shape: Shape,
+    cancel: CancelFlag | None,
+    on_text: Callable[[str], None] | None,
+) -> tuple[FillResult, list[Finished]]:
+    """Return what the model says and what is to be shown of each candidate.
+
+    Where the best text is only what stands there already, the next best is asked for:
+    it may be what is missing.
+    """
+    result = engine.fill(request, cancel, on_text)
+    finished = _finished(result, query, shape)
+    if [one.reason for one in finished] in _SECOND_THOUGHTS and not result.cancelled:
+        second = engine.fill(replace(request, num_candidates=2), cancel)
+        result = replace(second, statistics=_both(result, second))
+        finished = _finished(result, query, shape)
+    return result, finished
+
+
+def _finished(result: FillResult, query: Query, shape: Shape) -> list[Finished]:
+    prefix, suffix = query.near
+    return [
+        judge(
+            finish(one.text, prefix, suffix, shape, one.finish_reason),
+            one,
+            prefix,
+            suffix,
+            shape,
+            is_healed=bool(result.healed),
+        )
+        for one in result.candidates
+    ]
+
+
+def _both(first: FillResult, second: FillResult) -> Statistics:
+    """Return what two generations for one prompt cost together."""
+    one, other = first.statistics, second.statistics
+    return replace(
+        one,
+        **{
+            name: getattr(one, name) + getattr(other, name)
+            for name in (
+                "generated_tokens",
+                "forwards",
+                "prefill_ms",
+                "decode_ms",
+                "drafted_tokens",
+                "accepted_tokens",
+            )
+        },
+    )
+
+
+def _led_by(lead: str, outcome: Outcome) -> Outcome:
+    """Return an outcome with its suggestions' indentation put before them."""
+    return replace(
+        outcome,
+        suggestions=tuple(
+            replace(one, text=lead + one.text) for one in outcome.suggestions
+        ),
+        withheld=tuple(replace(one, text=lead + one.text) for one in outcome.withheld),
+    )
 
 
 def _told_suffix(query: Query) -> str:
