@@ -25,11 +25,6 @@ def lead_of(prefix: str, suffix: str, shape: Shape) -> str:
         return ""
     if not syntax_of(shape.language_id).layout:
         return ""
-    if shape.reason == "gap":
-        below = unify_line_ends(suffix).split("\n")[1:]
-        line = next((one for one in below if one.strip()), "")
-        is_deeper = indent_width(line) > shape.opener_indent
-        return _blanks(line) if is_deeper else ""
     lines = unify_line_ends(prefix[-_LOOK_BACK_CHARACTERS:]).split("\n")
     header = next(
         (
@@ -39,6 +34,7 @@ def lead_of(prefix: str, suffix: str, shape: Shape) -> str:
         ),
         None,
     )
+    # Not that of the lines below: the missing line may well be the header of theirs.
     return "" if header is None else _blanks(header) + _unit(lines)
 
 
