@@ -75,6 +75,15 @@ SURPLUS = [
         "c\nfi\n",
         "c",
     ),
+    ("lua", "if a then\n  ¦\nend\n", "end\n", ""),
+    ("lua", "f(function()\n  a()\n  ¦\n  b()\nend)\n", "end\n", ""),
+    ("shellscript", "if a; then¦\nfi\n", "\n  b\n  fi\n", "\n  b"),
+    (
+        "lua",
+        "a('b', function()\n  c('d', function()\n    ¦\n    f()\n  end)\n",
+        "e())\n",
+        "e()",
+    ),
     # templates
     (
         "html",
@@ -102,6 +111,8 @@ OWN = [
     ("shellscript", "case $a in\n  b)\n    c ;;\n  ¦\nesac\n", "d)\n    e ;;\n"),
     ("rust", "fn f() {\n    let a = ¦\n}\n", "b('\"', '}');\n"),
     ("lua", "local a = ¦\n", "function() return 1 end\n"),
+    ("ruby", "a = if b\n      c\n    ¦\n", "end\n"),
+    ("ruby", "def a\n  b do\n    c\n¦\nend\n", "  end\n"),
     ("ruby", "def a\n  ¦\nend\n", "b.each do |c|\n    d\n  end\n"),
     ("scala", "import a.{b, ¦\n\nobject C {\n  d\n}\n}\n", "c}\n"),
     ("markdown", "Choose ¦\n", "a) or b)\n"),

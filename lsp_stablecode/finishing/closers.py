@@ -26,6 +26,7 @@ _WINDOW_CHARACTERS = 6000
 """A prefix as long as that may be a window, with an opener out of sight above it."""
 
 _FIRST_LINE = re.compile(r"\s*?([ \t]*)[\w@\"'/#$]")
+_STATEMENT = re.compile(r"\n[ \t]*(?!(?:case|default)\b|\w+:)(@|\w+)")
 _CASE = re.compile(r"\bcase\b.*\bin\b")
 _SHELLS = frozenset(("shellscript", "sh", "bash", "zsh"))
 
@@ -64,6 +65,7 @@ def pair_brackets(text: str, language_id: str) -> Pairing:
     passed: list[Opener] = []  # a closer of another kind has gone by
     closers: dict[int, Pair] = {}
     spans = lex(text, language_id)
+    end_words = syntax_of(language_id).closers
     line_start, column = 0, indent_width(text)
     for position in _marks(text, spans):
         mark = text[position]
@@ -73,7 +75,8 @@ def pair_brackets(text: str, language_id: str) -> Pairing:
         elif mark in "([{":
             stack.append(Opener(position, mark, column))
         else:
-            is_first = not text[line_start:position].strip()
+            head = text[line_start:position].strip()
+            is_first = not head or head in end_words  # `end)`
             depth = _depth(stack, PAIRS[mark], column if is_first else -1)
             opener = stack[depth] if depth >= 0 else None
             closers[position] = Pair(opener, column if is_first else -1)
@@ -160,10 +163,12 @@ class Document:
     @cached_property
     def _statements(self) -> list[tuple[int, int]]:
         """Where lines below the cursor begin, with their columns, if with a word."""
-        matches = re.finditer(
-            r"\n[ \t]*(?=[\w@])(?!case\b|default\b|\w+:)", self.suffix
-        )
-        return [(one.end(), indent_width(one.group()[1:])) for one in matches]
+        end_words = syntax_of(self.language_id).closers
+        return [
+            (one.start(1), indent_width(one.group()[1:]))
+            for one in _STATEMENT.finditer(self.suffix)
+            if one[1] not in end_words
+        ]
 
     def may_lack_opener(self, closer: str, column: int) -> bool:
         """Return whether an opener may stand above all that is seen of the document.

@@ -9,7 +9,13 @@ import re
 
 from lsp_stablecode.brackets import PAIRS
 from lsp_stablecode.finishing.closers import Reading
-from lsp_stablecode.lexis import Span, indent_width, mask, num_quoted_definitions
+from lsp_stablecode.lexis import (
+    TAB_WIDTH,
+    Span,
+    indent_width,
+    mask,
+    num_quoted_definitions,
+)
 from lsp_stablecode.syntax import syntax_of
 
 __all__ = ["comment_start", "cut_end_words", "ends_unfinished"]
@@ -141,38 +147,74 @@ def comment_start(reading: Reading) -> int:
 
 
 def cut_end_words(prefix: str, text: str, suffix: str, language_id: str) -> str:
-    """Cut ``text`` before a word or tag that ends a body which the suffix ends already.
+    """Cut ``text`` before a word or tag that ends a body which is not its to end.
 
-    The suffix does where its next line that is not deeper is in the same column and
-    ends or continues that body.
+    The suffix ends it where its next line that is not deeper is in the same column
+    and ends or continues a body; and there may be none in that column.
     """
-    syntax = syntax_of(language_id)
-    words = "|".join(sorted(syntax.closers))
-    if not any(word in text for word in ("</", *syntax.closers)):
+    closers = syntax_of(language_id).closers
+    if not any(word in text for word in ("</", *closers)):
         return text
-    masked = mask(prefix + text, language_id)[0]
-    start = len(prefix)
-    line = masked[masked.rfind("\n", 0, start) + 1 : start]
-    pattern = rf"(?<![\w.:@$-])(?:{words})\b(?![?!:=(\w-])" if words else r"(?!)"
+    words = "|".join(sorted(closers)) or r"\b\B"
+    end_word = re.compile(rf"(?<![\w.:@$-])(?:{words})\b(?![?!:=(\w-])")
+    lines = mask(prefix + text, language_id)[0].split("\n")
     below = suffix.partition("\n")[2].split("\n")
+    cursor_line = prefix.count("\n")
+    num_typed = len(prefix) - (prefix.rfind("\n") + 1)
+    if lines[cursor_line][:num_typed].strip():
+        place = _end_word_in_line(lines[cursor_line], num_typed, end_word, below)
+        head = lines[cursor_line][: num_typed + max(place, 0)].rstrip()
+        if place >= 0 and _is_header(lines[cursor_line][:num_typed], language_id):
+            return ""
+        if place >= 0 and _is_header(head, language_id):
+            return text[:place].rstrip()
+        first = cursor_line + 1
+    else:
+        first = cursor_line
     opened: set[int] = set()  # the columns of the text's own lines
-    for number, own in enumerate(masked[start:].split("\n")):
-        offset = sum(len(one) + 1 for one in text.split("\n")[:number])
-        whole = line + own if number == 0 else own
-        column = indent_width(whole)
-        found = re.search(pattern, own)
-        is_first = not whole[: len(whole) - len(own)].strip()
-        if is_first and re.match(rf"\s*(?:</|{pattern})", own):
-            if column not in opened and _ends_below(below, column, language_id):
-                return text[: offset + len(own) - len(own.lstrip())].rstrip()
-        elif number == 0 and found and _ends_below(below, column, language_id):
-            for place in (0, found.start()):
-                code = (line + own[:place]).rstrip()
-                if _is_header(code, language_id):
-                    return text[:place].rstrip()
-        if is_first and own.strip():
+    for number in range(first, len(lines)):
+        line, column = lines[number], indent_width(lines[number])
+        is_tag = line.lstrip().startswith("</")
+        is_end = is_tag or end_word.match(line, len(line) - len(line.lstrip()))
+        is_theirs = column not in opened and _ends_below(below, column, language_id)
+        if is_end and (
+            is_theirs or not (is_tag or _may_open(lines[:number], column, language_id))
+        ):
+            kept = text.split("\n")[: number - cursor_line]
+            return "\n".join(kept).rstrip()
+        if line.strip():
             opened.add(column)
     return text
+
+
+def _end_word_in_line(
+    line: str, num_typed: int, end_word: re.Pattern[str], below: list[str]
+) -> int:
+    """Return where right of what is typed a body ends that goes on below, or -1."""
+    found = end_word.search(line, num_typed)
+    column = indent_width(line)
+    following = next(
+        (one for one in below if one.strip() and indent_width(one) <= column), ""
+    )
+    if found is None or indent_width(following) != column:
+        return -1
+    is_ended = end_word.match(following, len(following) - len(following.lstrip()))
+    return found.start() - num_typed if is_ended else -1
+
+
+def _may_open(above: list[str], column: int, language_id: str) -> bool:
+    """Return whether a word that ends a body at ``column`` has a body to end."""
+    for num_deeper, line in enumerate(one for one in reversed(above) if one.strip()):
+        if indent_width(line) > column:
+            continue
+        bare = line.rstrip()
+        if indent_width(line) < column:
+            # `a = if b` may have its `end` below the `if`
+            return (
+                re.match(r"\s\w", line.expandtabs(TAB_WIDTH)[column - 1 :]) is not None
+            )
+        return num_deeper > 0 or _is_header(bare, language_id) or bare[-1:] in ",("
+    return True
 
 
 def _ends_below(below: list[str], column: int, language_id: str) -> bool:
