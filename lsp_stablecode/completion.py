@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,14 +21,19 @@ from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import Shape, decide_shape
 from lsp_stablecode.stops import make_stop_rule
 from lsp_stablecode.suggestions import Known, Suggested
+from lsp_stablecode.syntax import syntax_of
 from model import (
     CancelFlag,
     ContextChunk,
+    Cut,
     Engine,
     FillRequest,
     FillResult,
     Statistics,
+    StopRule,
 )
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     # Its grammars and ranking are imported on the engine's thread, at the first need.
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 # Of a prompt, how much other documents may take.
 _CONTEXT_SHARE = 0.375
 _SECOND_THOUGHTS = (["empty:already-there"], ["empty:dedent"])
+_NUM_SECOND_THOUGHTS = 3
 # What editors put right of the cursor when its opener is typed.
 _AUTO_CLOSED = {")": "(", "]": "[", "}": "{", '"': '"', "'": "'", "`": "`"}
 
@@ -48,8 +55,11 @@ def num_candidates_wanted(query: Query, settings: Settings) -> int:
 def from_memory(query: Query, settings: Settings, known: Known) -> Outcome | None:
     """Answer from remembered suggestions, or ``None`` if that is not enough.
 
-    Somebody who asks by hand where one automatic suggestion is known wants more.
+    Somebody who asks by hand where one automatic suggestion is known wants more, and
+    where silence is known anything at all.
     """
+    if query.explicit and not known.rest:
+        return None
     if known.num_candidates < num_candidates_wanted(query, settings):
         return None
     prefix, suffix = query.near
@@ -167,7 +177,12 @@ def _gather(
     num_tokens = engine.info.context_tokens
     room = num_tokens - _token_limit(settings, num_tokens)
     budget = int(room * _CONTEXT_SHARE)
-    return gatherer.gather(query.surroundings, budget, engine.count_tokens)
+    try:
+        return gatherer.gather(query.surroundings, budget, engine.count_tokens)
+    except (OSError, RuntimeError, ValueError):
+        # What is odd about another file must not cost this one its suggestions.
+        logger.exception("no context could be gathered")
+        return ()
 
 
 def _ask(
@@ -180,16 +195,63 @@ def _ask(
 ) -> tuple[FillResult, list[Finished]]:
     """Return what the model says and what is to be shown of each candidate.
 
-    Where the best text is only what stands there already, the next best is asked for:
-    it may be what is missing.
+    Where the best text is only what stands there already, the next best ones are asked
+    for: one of them may be what is missing. They differ in their first word, so the
+    blanks before it are taken as typed, but for the last, which is part of the word.
     """
     result = engine.fill(request, cancel, on_text)
     finished = _finished(result, query, shape)
-    if [one.reason for one in finished] in _SECOND_THOUGHTS and not result.cancelled:
-        second = engine.fill(replace(request, num_candidates=2), cancel)
-        result = replace(second, statistics=_both(result, second))
-        finished = _finished(result, query, shape)
-    return result, finished
+    if [one.reason for one in finished] not in _SECOND_THOUGHTS or result.cancelled:
+        return result, finished
+    before, _ = split_at_cursor(query.prefix, "")
+    said = "".join(token.text for token in result.candidates[0].tokens)
+    blanks = said[: len(said) - len(said.lstrip(" \t"))]
+    told = "" if before.strip() else (before + blanks)[:-1]
+    if told:
+        request = replace(
+            request,
+            prefix=request.prefix.removesuffix(before) + told,
+            heal=False,
+            stop_rule=_from_column(len(before) - len(told), request.stop_rule),
+        )
+    second = engine.fill(replace(request, num_candidates=_NUM_SECOND_THOUGHTS), cancel)
+    candidates = [
+        replace(one, text=_since(before, told + one.text)) if told else one
+        for one in second.candidates
+    ]
+    result = replace(
+        second, candidates=tuple(candidates), statistics=_both(result, second)
+    )
+    marks = syntax_of(query.language_id).comments
+    return result, [
+        # Whoever wants a comment begins it.
+        Finished("", reason="empty:already-there")
+        if marks and one.text.lstrip().startswith(marks)
+        else one
+        for one in _finished(result, query, shape)
+    ]
+
+
+def _since(before: str, line: str) -> str:
+    """Return what follows the cursor in a line told from its indentation on."""
+    return line[len(before) :] if line.startswith(before) else ""
+
+
+def _from_column(num_missing: int, rule: StopRule | None) -> StopRule | None:
+    """Return a rule for a text that begins ``num_missing`` characters too early.
+
+    Or, where that is negative, that lacks so many blanks at its beginning.
+    """
+    if rule is None:
+        return None
+
+    def shifted(text: str) -> Cut | None:
+        if len(text) < num_missing:
+            return None
+        cut = rule(" " * -num_missing + text[max(0, num_missing) :])
+        return cut and replace(cut, end=max(0, cut.end + num_missing))
+
+    return shifted
 
 
 def _finished(result: FillResult, query: Query, shape: Shape) -> list[Finished]:
@@ -256,7 +318,9 @@ def _told_suffix(query: Query) -> str:
 
 def _again(one: Suggested, prefix: str, suffix: str, shape: Shape) -> Finished:
     """Return what is left of a remembered suggestion, as it is to be shown."""
-    finished = finish(one.text, prefix, suffix, shape, one.finish_reason)
+    finished = finish(
+        one.text, prefix, suffix, shape, one.finish_reason, is_remembered=True
+    )
     return replace(finished, confidence=one.confidence, origin=one.origin)
 
 

@@ -39,18 +39,18 @@ def lead_of(prefix: str, suffix: str, shape: Shape) -> str:
 
 
 def _unit(lines: list[str]) -> str:
-    """Return by what a text's lines are indented, one level."""
-    depths = [_blanks(one) for one in lines if one.strip()]
-    if any(one.startswith("\t") for one in depths):
-        return "\t"
+    """Return by what the bodies of a text are indented."""
+    written = [one for one in lines if one.strip()]
     steps = [
-        len(one) - len(before)
-        for before, one in pairwise(depths)
-        if len(one) > len(before)
+        _blanks(body).removeprefix(_blanks(header))
+        for header, body in pairwise(written)
+        if header.rstrip().endswith(":") and indent_width(body) > indent_width(header)
     ]
-    # What is aligned with something above it makes a step of its own kind.
-    usual = [step for step in steps if step in (2, 3, 4, 8)]
-    return " " * max(set(usual), key=usual.count) if usual else _USUAL_UNIT
+    # Of equally many the usual one: docstrings have indentations of their own.
+    return max(
+        {_USUAL_UNIT, *steps},
+        key=lambda step: (steps.count(step), step == _USUAL_UNIT, step),
+    )
 
 
 def _blanks(line: str) -> str:

@@ -165,7 +165,7 @@ class LookAhead:
         )
         is_whole = outcome.name != "cancelled" and not ticket.cancel.is_set()
         if is_whole:
-            suggested = to_remember(outcome)
+            suggested = to_remember(outcome, ticket.number)
             self._memory.remember(ticket.uri, ahead.prefix, ahead.suffix, suggested, 1)
             text = suggested[0].text if suggested else ""
             self._computed = _place(ticket.uri, ahead), text

@@ -63,9 +63,18 @@ def dedupe(finished: Sequence[Finished]) -> tuple[Finished, ...]:
 
 
 def finish(
-    text: str, prefix: str, suffix: str, shape: Shape, finish_reason: str
+    text: str,
+    prefix: str,
+    suffix: str,
+    shape: Shape,
+    finish_reason: str,
+    *,
+    is_remembered: bool = False,
 ) -> Finished:
     """Return what to show of ``text``, generated between ``prefix`` and ``suffix``.
+
+    One that ``is_remembered`` was finished when it was made, and its beginning typed
+    since, exactly: what it begins with now is what comes next.
 
     ``finish_reason`` is the candidate's own; ``length`` and ``cancelled`` mean that
     the text stops somewhere, so its unfinished end is cut off.
@@ -76,10 +85,12 @@ def finish(
     _cut_control_tokens(draft)
     draft.text = unify_line_ends(draft.text)
     _cut_unfinished_end(draft)
-    _stop_late(draft, prefix, suffix)
+    if not is_remembered:
+        _stop_late(draft, prefix, suffix)
     _cut_control_tokens(draft)  # half of one may have come to stand at the end
     draft.ended_line = _ends_with_line_end(draft)
-    tidy_beginning(draft)
+    if not is_remembered:
+        tidy_beginning(draft)
     strip_line_ends(draft)
     if not draft.right.strip():
         cut_lines_below(draft)

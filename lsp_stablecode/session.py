@@ -85,7 +85,8 @@ class Session:
             self.workspace.exclude(self.settings.exclude)
             self._taste.learn(self.settings.learn_from_use)
             self._memory.clear()
-            self._scheduler.stop_spare()
+            # What waits its turn was asked under the old ones.
+            self._scheduler.stop()
 
     def toggle(self) -> bool:
         """Switch suggestions off or on for this session; return whether on."""
@@ -130,6 +131,7 @@ class Session:
     def note_edit(self, document: Document, changes: Iterable[Change]) -> None:
         """Stop a changed document's request: the text it is about is gone."""
         self._scheduler.note_edit(document.uri)
+        self._taste.note_edit()
         self.workspace.note_edit(document, changes)
 
     def note_close(self, uri: str) -> None:

@@ -85,7 +85,9 @@ def plan_healing(tokenizer: CodeTokenizer, prefix_ids: Sequence[int]) -> Healing
     vocabulary = tokenizer.vocabulary
     ending = b""
     best = 0
-    for count in range(1, min(_MOST_TOKENS, len(prefix_ids)) + 1):
+    # A text's first SentencePiece token may begin with a blank that is not in the text.
+    num_tokens = len(prefix_ids) - (not tokenizer.is_byte_level)
+    for count in range(1, min(_MOST_TOKENS, num_tokens) + 1):
         spelling = vocabulary.bytes_of(prefix_ids[-count])
         ending = spelling + ending
         if not spelling or b"\n" in spelling or b"\r" in spelling:

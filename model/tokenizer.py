@@ -38,7 +38,7 @@ class CodeTokenizer:
         self._tokenizer = tokenizer
         self.control_ids = control_ids
         self._spellings = spellings
-        self._is_byte_level = is_byte_level
+        self.is_byte_level = is_byte_level
 
     @classmethod
     def from_file(cls, path: Path) -> CodeTokenizer:
@@ -81,7 +81,7 @@ class CodeTokenizer:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """All tokens but the control tokens, by their bytes."""
-        spell = _byte_level if self._is_byte_level else _sentence_piece
+        spell = _byte_level if self.is_byte_level else _sentence_piece
         tokens, self._spellings = self._spellings or self._tokenizer.get_vocab(), None
         spellings = {one: spell(token) for token, one in tokens.items()}
         for token_id, token in self._tokenizer.get_added_tokens_decoder().items():

@@ -9,10 +9,6 @@ from conftest import Start
 from lsprotocol import types
 from test_server import _TEXT, _place, plain
 
-from lsp_stablecode.outcome import Outcome
-from lsp_stablecode.postprocess import Finished
-from lsp_stablecode.shape import decide_shape
-from lsp_stablecode.taste import Taste
 from lsp_stablecode.workspace import Workspace
 
 
@@ -77,46 +73,3 @@ def test_globs_and_folders_may_change(tmp_path: Path) -> None:
     assert workspace.why_private(document) == "excluded"
     workspace.exclude(())
     assert workspace.why_private(document) == ""
-
-
-def _outcome(confidence: float, name: str = "shown", origin: str = "") -> Outcome:
-    shape = decide_shape("x = ", "\n", "python", "auto")
-    shown = (Finished("1", confidence=confidence, origin=origin),)
-    return Outcome(name, shown if name == "shown" else (), shape=shape)
-
-
-def test_what_is_never_accepted_falls_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The threshold rises over unsure suggestions that nobody takes, and is kept."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    taste = Taste(learns=True)
-    before = taste.thresholds(None)
-    for number in range(60):
-        taste.note_outcome(_outcome(0.12), number, explicit=False)
-        taste.note_outcome(_outcome(0.9), 1000 + number, explicit=False)
-        taste.note_accepted(f"{1000 + number}.0", in_part=False)
-    assert taste.thresholds(None).line > before.line
-    assert taste.thresholds(0.3).line == 0.3
-    taste.close()
-    assert Taste(learns=True).thresholds(None).line > before.line
-    assert Taste(learns=False).thresholds(None) == before
-    kept = "".join(one.read_text("utf-8") for one in tmp_path.glob("*.json"))
-    assert kept.startswith("{")
-    assert "x = " not in kept
-
-
-def test_silence_is_tried_again_now_and_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After some silences an unsure suggestion is let through, once."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    taste = Taste(learns=True)
-    usual = taste.thresholds(None)
-    for number in range(25):
-        taste.note_outcome(_outcome(0, "empty:unsure"), number, explicit=False)
-    assert taste.thresholds(None).line < usual.line
-    taste.note_outcome(_outcome(0.9), 100, explicit=False)
-    assert taste.thresholds(None).line < usual.line, "that one was no test"
-    taste.note_outcome(_outcome(0.03), 101, explicit=False)
-    assert taste.thresholds(None) == usual
