@@ -197,6 +197,8 @@ def test_no_line_is_left_that_only_begins_something() -> None:
     assert run(BLOCK, pairs) == (Cut(7, "cliff"), 4)
     # ... but the first line stays whatever it is
     assert run(BLOCK, [("if c:\n", 0.9), ("    d", 0.01)]) == (Cut(5, "cliff"), 2)
+    # unless it is half a tag
+    assert run(BLOCK, [("<path\n", 0.9), ("  d=", 0.01)]) == (None, 2)
 
 
 def test_one_rule_serves_several_candidates_in_turn() -> None:

@@ -16,6 +16,7 @@ LEAST_LINE_PROBABILITY = 0.08
 
 # A line that ends so is only begun.
 _OPENS = re.compile(r"(?:[\[({:\\]|=>|->|\b(?:do|then|else|begin|try|where))$")
+_OPEN_TAG = re.compile(r"<[A-Za-z][^<>]*$")
 
 
 def make_token_rule(
@@ -28,7 +29,7 @@ def make_token_rule(
 
     The first line is given up, with nothing kept (``unsure``), when its probability
     falls below ``least_first_line``. A block ends before the first further line that
-    falls below ``least_line_probability`` (``cliff``). A token that ends a line counts
+    falls below ``least_line_probability`` (``cliff``), unless it would end within a tag. A token that ends a line counts
     to that line.
     """
     least_first = math.log(max(least_first_line, 1e-12))
@@ -51,7 +52,9 @@ def make_token_rule(
             if not lines and logprob < least_first:
                 return Cut(0, "unsure")
             if lines and logprob < least_further:
-                return Cut(_end_of_whole(lines), "cliff")
+                end = _end_of_whole(lines)
+                if end is not None:
+                    return Cut(end, "cliff")
             text += token.text
             while (end := text.find("\n", start)) >= 0:
                 bare = text[start:end].rstrip()
@@ -69,9 +72,13 @@ def is_begun(line: str) -> bool:
     return _OPENS.search(line.rstrip()) is not None
 
 
-def _end_of_whole(lines: list[tuple[int, str]]) -> int:
-    """Return the end of the last line that opens nothing; the first one's at least."""
+def _end_of_whole(lines: list[tuple[int, str]]) -> int | None:
+    """Return the end of the last line that opens nothing; the first one's at least.
+
+    ``None`` where that is half a tag, which is half a line.
+    """
     for end, line in reversed(lines[1:]):
-        if not is_begun(line):
+        if not _OPENS.search(line) and not _OPEN_TAG.search(line):
             return end
-    return lines[0][0]
+    end, line = lines[0]
+    return None if _OPEN_TAG.search(line) else end
