@@ -363,3 +363,31 @@ def test_names_and_paths() -> None:
     assert repository_name(folders, Path("/work/lib/a.py")) == "lib"
     assert repository_name(folders, None) == "shop"
     assert repository_name((), None) == ""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a", "A", "A ", "A<", "a.", "a::", "client ", "client:", "client=", " ", "*"],
+)
+def test_a_place_is_read_in_linear_time(piece: str) -> None:
+    """Long words and runs of blanks above the cursor cost no more than other text."""
+    many = piece * (16_000 // len(piece))
+    for text in (
+        f'K = "{many}"\nclient = make()\nclient.',
+        f"client = {many}\nclient.",
+    ):
+        started = time.process_time()
+        Cursor.at(text, "")
+        assert time.process_time() - started < 0.25
+
+
+def test_the_type_of_a_receiver() -> None:
+    """It is told by how it was made, else by how it was declared."""
+    for text in (
+        "client = new Client()",
+        "client := &http.Client{}",
+        "client = Client.create()",
+        "List<A> x; Client *client",
+        "Client<A> client;",
+    ):
+        assert Cursor.at(f"{text}\nclient.", "").receiver_type == "Client"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,38 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert finder.closed(found, here, ())[0] is first
     _write(tmp_path, "b.py", "another\n")
     assert finder.closed(found, here, ())[0].text == "another\n"
+
+
+# What patterns may stumble over, again and again: words, blanks, beginnings of imports.
+_PIECES = [
+    *("a", "a.", "a ", "a\n", " ", "\n", "  \n", "{", "(", '"', "'", "x="),
+    *(
+        "import ",
+        "import\n",
+        "import a\n",
+        "import a as ",
+        "import type ",
+        "import {a,",
+    ),
+    *("import (", "import a.{\n", "from a import ", "from a import (a\n", "export\n"),
+    *("const a ", "const {", "await ", "require ", "require(", "using\n", "global "),
+    *("pub(", "use x\n", "use a::{", "use a\\", "mod a ", "include ", "#include "),
+    *("@import ", "<link ", '<script a src="', "source ", ". $(\n", "require\n"),
+]
+
+
+@pytest.mark.parametrize("language", sorted({one[0] for one in STATEMENTS}))
+def test_any_text_is_read_in_linear_time(language: str) -> None:
+    """Nothing else runs while a pattern searches: it must not take seconds."""
+    for piece in _PIECES:
+        for text in (piece * (16_000 // len(piece)), piece * (900 // len(piece))):
+            for start in ("", "import {", "from a import (a", "import (", "require"):
+                started = time.process_time()
+                imports_of(start + text, language)
+                assert time.process_time() - started < 0.25, (start, piece)
+
+
+def test_long_lines_are_passed_over() -> None:
+    """What a tool put on one line hides no import of another line."""
+    text = f"const data = '{'x' * 5000}'\nimport {{ a }} from './m';\n"
+    assert [one.module for one in imports_of(text, "javascript")] == ["./m"]

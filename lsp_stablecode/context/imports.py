@@ -2,6 +2,10 @@
 
 By patterns and not by a tree: an import stands on lines of its own in nearly every
 language, and is to be found in a text that is being typed and does not parse.
+
+The patterns take linear time: all other threads wait while ``re`` searches. Blanks and
+names are taken whole, what begins at a line's start does not run over empty lines, and
+what may span lines is bounded.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+_MOST_IN_LINE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,13 @@ class Import:
 def imports_of(text: str, language_id: str) -> tuple[Import, ...]:
     """Return a document's imports, in its order; none for an unknown language."""
     reader = _READERS.get(language_id)
-    return () if reader is None else tuple(reader(text))
+    return () if reader is None else tuple(reader(_without_long_lines(text)))
+
+
+def _without_long_lines(text: str) -> str:
+    """Empty the lines that nobody wrote by hand: data, and bundles made small."""
+    lines = text.split("\n")
+    return "\n".join(one if len(one) <= _MOST_IN_LINE else "" for one in lines)
 
 
 _PYTHON = re.compile(
@@ -50,11 +62,13 @@ def _python(text: str) -> Iterator[Import]:
 
 
 _SCRIPT = re.compile(
-    r"(?:^|[;\s])(?:import|export)\s+(?:type\s+)?(?P<clause>[\w$*{][^;'\"()=]*?)\s*"
-    r"from\s*['\"](?P<module>[^'\"\n]+)['\"]"
-    r"|(?:(?:const|let|var)\s+(?P<bound>[\w$]+|\{[^{}]*\})\s*=\s*)?"
-    r"(?:await\s+)?\b(?:require|import)\s*\(\s*['\"](?P<required>[^'\"\n]+)['\"]\s*\)"
-    r"|^\s*import\s+['\"](?P<bare>[^'\"\n]+)['\"]",
+    r"(?:^|[;\s])(?:import|export)\s++(?:type\s++)?"
+    r"(?P<clause>(?=[\w$*{])[\w$*,\s]{0,200}?(?:\{[^{};'\"()=]*+\})?)\s{0,99}+"
+    r"from\s*+['\"](?P<module>[^'\"\n]+)['\"]"
+    r"|(?:(?:const|let|var)\s++(?P<bound>[\w$]++|\{[^{}]*+\})\s*+=\s*+)?"
+    r"(?:await\s++)?\b(?:require|import)\s*+\(\s*+"
+    r"['\"](?P<required>[^'\"\n]+)['\"]\s*+\)"
+    r"|^[ \t]*+import\s++['\"](?P<bare>[^'\"\n]+)['\"]",
     re.MULTILINE,
 )
 
@@ -74,7 +88,7 @@ def _script(text: str) -> Iterator[Import]:
 _GO_BLOCK = re.compile(
     r"^import\s*(?:\((?P<block>[^()]*)\)?|(?P<one>[^\n(]+))", re.MULTILINE
 )
-_GO_LINE = re.compile(r"(?P<alias>[\w.]+\s+)?\"(?P<module>[^\"\n]+)\"")
+_GO_LINE = re.compile(r"(?:(?<![\w.])(?P<alias>[\w.]++)\s++)?\"(?P<module>[^\"\n]+)\"")
 
 
 def _go(text: str) -> Iterator[Import]:
@@ -107,7 +121,8 @@ def _dotted(text: str) -> Iterator[Import]:
 
 
 _RUST = re.compile(
-    r"^\s*(?:pub(?:\([\w ]+\))?\s+)?(?:mod\s+(?P<mod>\w+)\s*;|use\s+(?P<use>[^;]+);)",
+    r"^[ \t]*+(?:pub(?:\([\w ]+\))?\s++)?"
+    r"(?:mod\s++(?P<mod>\w+)\s*+;|use\s++(?P<use>[^;]{1,3000}+);)",
     re.MULTILINE,
 )
 
@@ -151,9 +166,10 @@ def _split_outside(text: str, mark: str) -> Iterator[str]:
 
 
 _PHP = re.compile(
-    r"^\s*use\s+(?:function\s+|const\s+)?(?P<use>[\w\\]+)(?:\\\{(?P<block>[^{}]*)\})?"
+    r"^[ \t]*+use\s++(?:function\s++|const\s++)?(?P<use>[\w\\]+)"
+    r"(?:\\\{(?P<block>[^{}]*)\})?"
     r"(?:\s+as\s+(?P<alias>\w+))?\s*;"
-    r"|\b(?:require|include)(?:_once)?\b[^;'\"\n]*['\"](?P<file>[^'\"\n]+)['\"]",
+    r"|\b(?:require|include)(?:_once)?\b[^;'\"\n]{0,200}+['\"](?P<file>[^'\"\n]+)['\"]",
     re.MULTILINE,
 )
 
@@ -188,13 +204,14 @@ def _by_pattern(pattern: str) -> Callable[[str], Iterator[Import]]:
 
 _include = _by_pattern(r"^[ \t]*#[ \t]*include[ \t]*[\"<](?P<module>[^\">\n]+)[\">]")
 _lua = _by_pattern(
-    r"(?:(?P<alias>\w+)\s*=\s*)?\brequire\s*\(?\s*['\"](?P<module>[\w./-]+)['\"]"
+    r"(?:\b(?P<alias>\w++)\s*+=\s*+)?\brequire\s*+\(?\s*+['\"](?P<module>[\w./-]+)['\"]"
 )
 _ruby = _by_pattern(
-    r"^\s*(?:require|require_relative|load)[ (]+['\"](?P<module>[\w./-]+)['\"]"
+    r"^[ \t]*+(?:require|require_relative|load)[ (]+['\"](?P<module>[\w./-]+)['\"]"
 )
 _shell = _by_pattern(
-    r"^\s*(?:source|\.)\s+[\"']?(?:\$\{?\w+\}?/|\$\([^)]*\)/)?(?P<module>[\w./-]+)"
+    r"^[ \t]*+(?:source|\.)[ \t]++[\"']?"
+    r"(?:\$\{?\w++\}?/|\$\([^)\n]*+\)/)?(?P<module>[\w./-]+)"
 )
 _css = _by_pattern(r"@(?:import|use|forward)\s+(?:url\()?['\"](?P<module>[^'\"\n]+)")
 _html = _by_pattern(
@@ -205,7 +222,8 @@ _html = _by_pattern(
 def _pairs(text: str, separator: str) -> Iterable[tuple[str, str]]:
     """Yield (name, name here) of ``a as b, c``."""
     for part in text.split(","):
-        words = re.split(separator, part.strip(), maxsplit=1)
+        # A blank for each run of them: the separators begin with any number.
+        words = re.split(separator, " ".join(part.split()), maxsplit=1)
         name = words[0].strip().removeprefix("type ").strip("() \t\n\\")
         if name:
             yield name, words[-1].strip("() \t\n\\")

@@ -93,11 +93,15 @@ def _type_of(name: str, text: str) -> str:
     if not name or name in ("self", "this"):
         return ""
     word = re.escape(name)
+    # Names and blanks are taken whole and begin where one begins: to try every end of
+    # every tail of a long word takes seconds, and all other threads wait for ``re``.
     made = re.compile(
-        rf"\b{word}\b\s*(?::=|=|:)\s*(?:await\s+|new\s+|&)*(?:[\w$]+(?:\.|::))*"
-        r"([^\W\d_a-z][\w$]*)"
+        rf"\b{word}\b\s*+(?::=|=|:)\s*+(?:await\s++|new\s++|&)*+"
+        r"(?:[\w$]++(?:\.|::))*([^\W\d_a-z][\w$]*+)"
     )
-    declared = re.compile(rf"([^\W\d_a-z][\w$]*)(?:<[^<>]*>)?[\s*&]+{word}\b")
+    declared = re.compile(
+        rf"(?<![\w$])([^\W\d_a-z][\w$]*+)(?:<[^<>]*+>)?[\s*&]++{word}\b"
+    )
     for pattern in (made, declared):
         found = pattern.findall(text)
         if found:
