@@ -1,7 +1,7 @@
 """What became of a request.
 
-An outcome is ``shown``, ``shown:token-limit`` (the text was cut back to a whole line
-or word because the token limit struck), ``type-through`` (answered from memory),
+An outcome is ``shown``, ``shown:token-limit`` (a block was cut back to its last whole
+line because the token limit struck), ``type-through`` (answered from memory),
 ``superseded``, ``cancelled``, or ``empty:<why>``.
 """
 

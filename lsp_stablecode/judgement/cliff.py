@@ -29,8 +29,8 @@ def make_token_rule(
 
     The first line is given up, with nothing kept (``unsure``), when its probability
     falls below ``least_first_line``. A block ends before the first further line that
-    falls below ``least_line_probability`` (``cliff``), unless it would end within a tag. A token that ends a line counts
-    to that line.
+    falls below ``least_line_probability`` (``cliff``), unless it would end within a
+    tag. A token that ends a line counts to that line.
     """
     least_first = math.log(max(least_first_line, 1e-12))
     # Only a block is cut at its lines; the body of one line belongs to it.
