@@ -12,7 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_stablecode.context.privacy import Privacy, is_secret
+from lsp_stablecode.context.privacy import (
+    Privacy,
+    glob_of,
+    is_secret,
+    path_within,
+)
 
 _HAS_GIT = shutil.which("git") is not None
 needs_git = pytest.mark.skipif(not _HAS_GIT, reason="no git")
@@ -175,3 +180,117 @@ def test_ignores_what_git_ignores(
     privacy = Privacy([root])
     ours = [one for one in paths if privacy.reason(root / one) == "ignored"]
     assert ours == answer.stdout.split("\n")[:-1]
+
+
+def _link(link: Path, target: Path) -> None:
+    try:
+        link.symlink_to(target)
+    except OSError:
+        pytest.skip("no symbolic links here")
+
+
+def test_what_cannot_be_looked_at_stays_out(tmp_path: Path) -> None:
+    """A path that raises is private, and breaks no request."""
+    privacy = Privacy([tmp_path], ["*.secret"])
+    for name in ("a" * 5000, "nul\0.py", "surrogate\ud800.py"):
+        assert privacy.reason(tmp_path / name) == "unreadable"
+    _link(tmp_path / "circle.py", tmp_path / "circle.py")
+    assert privacy.reason(tmp_path / "circle.py") == "unreadable"
+    assert privacy.reason(tmp_path / "not_written_yet.py") == ""
+
+
+def test_a_folder_without_rights_stays_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing may be asked of a file, nothing of it is shown."""
+
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(13, "no", str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert Privacy([tmp_path]).reason(tmp_path / "a.py") == "unreadable"
+
+
+def test_what_is_in_a_linked_folder_counts_by_both_names(tmp_path: Path) -> None:
+    """Secrets, globs and ignore files are asked of a path and of where it leads."""
+    root, away = tmp_path / "root", tmp_path / "away"
+    for folder in (root, away / ".git", away / ".SSH", away / "out"):
+        folder.mkdir(parents=True)
+    (away / ".gitignore").write_text("out/\n")
+    _link(root / "linked", away)
+    _link(root / "keys", away / ".SSH")
+    privacy = Privacy([root], [f"{away.as_posix()}/private/**"])
+    assert privacy.reason(root / "linked" / "out" / "a.py") == "ignored"
+    assert privacy.reason(root / "linked" / "private" / "a.py") == "excluded"
+    assert privacy.reason(root / "keys" / "config") == "secret"
+    assert privacy.reason(root / "linked" / "a.py") == ""
+    _link(tmp_path / "workspace", away)
+    linked = Privacy([tmp_path / "workspace"], ["/private/"])
+    assert linked.reason(away / "private" / "a.py") == "excluded"
+
+
+def test_all_folders_that_hold_a_file_are_asked() -> None:
+    """A glob of an inner workspace folder counts though an outer one is first."""
+    privacy = Privacy([Path("/work"), Path("/work/inner")], ["/keys/"])
+    assert privacy.reason(Path("/work/inner/keys/a.py")) == "excluded"
+    assert privacy.reason(Path("/work/other/keys/a.py")) == ""
+
+
+def test_the_users_own_ignore_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a user ignores everywhere is ignored; a repository may take it back."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "git").mkdir(parents=True)
+    (tmp_path / "config" / "git" / "ignore").write_text("scratch.*\n/only.py\n")
+    root = tmp_path / "root"
+    (root / ".git").mkdir(parents=True)
+    (root / ".gitignore").write_text("!scratch.md\n")
+    privacy = Privacy([root])
+    assert privacy.reason(root / "a" / "scratch.py") == "ignored"
+    assert privacy.reason(root / "a" / "scratch.md") == ""
+    assert privacy.reason(root / "only.py") == "ignored"
+    assert privacy.reason(root / "a" / "only.py") == ""
+
+
+def test_worktrees_and_submodules(tmp_path: Path) -> None:
+    """`.git` may be a file; what a repository excludes holds in its worktrees."""
+    common = tmp_path / "main" / ".git"
+    (common / "info").mkdir(parents=True)
+    (common / "info" / "exclude").write_text("notes.py\n")
+    (common / "worktrees" / "w").mkdir(parents=True)
+    (common / "worktrees" / "w" / "commondir").write_text("../..\n")
+    (common / "modules" / "m" / "info").mkdir(parents=True)
+    (common / "modules" / "m" / "info" / "exclude").write_text("own.py\n")
+    worktree, module = tmp_path / "w", tmp_path / "main" / "m"
+    worktree.mkdir()
+    module.mkdir()
+    (worktree / ".git").write_text(f"gitdir: {common / 'worktrees' / 'w'}\n")
+    (module / ".git").write_text("gitdir: ../.git/modules/m\n")
+    privacy = Privacy([tmp_path])
+    assert privacy.reason(worktree / "a" / "notes.py") == "ignored"
+    assert privacy.reason(worktree / "own.py") == ""
+    assert privacy.reason(module / "own.py") == "ignored"
+    assert privacy.reason(module / "notes.py") == ""
+
+
+def test_globs_on_windows() -> None:
+    """Folders may be separated as there is usual, and a drive has no case."""
+    assert glob_of(r"C:\keys\**", windows=True) == "c:/keys/**"
+    assert glob_of(r"\#a", windows=False) == r"\#a"
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("fugitive:///home/me/p/.git//0/.env", "/home/me/p/.env"),
+        ("git:/home/me/p/.env?%7B%22ref%22%3A%22%22%7D", "/home/me/p/.env"),
+        ("vscode-remote://ssh-remote%2Bhost/p/.env", "/p/.env"),
+        ("untitled:.env", ".env"),
+        ("untitled:%2Eenv", ".env"),
+    ],
+)
+def test_the_path_within_any_uri(uri: str, path: str) -> None:
+    """What a URI of another scheme speaks of is judged by its name."""
+    assert path_within(uri) == Path(path)
+    assert Privacy().reason_by_name(path_within(uri)) == "secret"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,11 @@ class Gatherer:
         def is_allowed(chunk: Chunk) -> bool:
             if chunk.uri in open_uris or chunk.uri == here.uri:
                 return True
-            is_there = chunk.path is not None and chunk.path.exists()
-            return is_there and not here.privacy.reason(chunk.path)
+            # A path that cannot be looked at has a reason to stay out, so that asking
+            # whether its file is still there raises nothing afterwards.
+            if chunk.path is None or here.privacy.reason(chunk.path):
+                return False
+            return os.path.exists(chunk.path)
 
         kept.selection.update(
             look,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import pathspec
 
@@ -29,6 +31,8 @@ _SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".kube"})
 
 _Stamp = tuple[int, int] | None
 _Stamps = tuple[_Stamp, ...]
+# An ignore file, and the folder that its patterns are of.
+_Source = tuple[str, Path]
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:
@@ -41,9 +45,48 @@ _SECRET, _PLAIN = _pattern(_SECRET_GLOBS), _pattern(_PLAIN_GLOBS)
 def is_secret(path: Path) -> bool:
     """Tell whether a file is one that holds keys or passwords, by its name."""
     name = path.name
-    if not _SECRET_FOLDERS.isdisjoint(path.parent.parts):
+    if not _SECRET_FOLDERS.isdisjoint(one.casefold() for one in path.parent.parts):
         return True
     return _SECRET.match(name) is not None and _PLAIN.match(name) is None
+
+
+_OTHER_URI = re.compile(r"(?P<scheme>[\w.+-]+):(?://[^/?#]*+)?(?P<path>[^?#]*+)")
+# An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
+_GIT_OBJECT = re.compile(r"/\.git//[^/]*+/")
+
+
+def scheme_of(uri: str) -> str:
+    """Return the scheme of a URI, in lower case; nothing for what is no URI."""
+    match = _OTHER_URI.match(uri)
+    return match["scheme"].lower() if match else ""
+
+
+def path_within(uri: str) -> Path:
+    """Return the path that a URI of any scheme speaks of.
+
+    Its file may not exist, or be another machine's: only the name says something.
+    """
+    match = _OTHER_URI.match(uri)
+    path = unquote(match["path"] if match else uri, errors="surrogateescape")
+    return Path(_GIT_OBJECT.sub("/", path))
+
+
+def glob_of(glob: str, *, windows: bool = os.name == "nt") -> str:
+    """Write a glob as in ``.gitignore``: on Windows backslashes separate folders.
+
+    They escape nothing there. A drive is of either case, so it is made small, as
+    `_whole` does.
+    """
+    if not windows:
+        return glob
+    glob = glob.replace("\\", "/")
+    return re.sub(r"^!?[A-Z]:", lambda match: match[0].lower(), glob)
+
+
+def _whole(path: Path) -> str:
+    """Return a path as globs see it that begin at the file system's root."""
+    whole = path.as_posix().lstrip("/")
+    return whole[:1].lower() + whole[1:] if path.drive else whole
 
 
 @dataclass(slots=True)
@@ -59,8 +102,11 @@ class Privacy:
 
     ``exclude`` are the user's globs, as in ``.gitignore``, of the workspace's folders
     or of the whole file system. What git ignores is read from the repository of each
-    file, nearer files above farther ones; files are read again when they change. One
-    thread at a time may ask.
+    file, nearer files above farther ones, and from the user's own ignore file where
+    git looks for one by itself; ``core.excludesFile`` is not read, which takes git's
+    configuration with all its includes. Files are read again when they change. Of a
+    link, and of what lies in a linked folder, both names count. One thread at a time
+    may ask.
     """
 
     def __init__(
@@ -68,49 +114,75 @@ class Privacy:
     ) -> None:
         self.folders = tuple(folders)
         self.exclude = tuple(exclude)
-        self._exclude = pathspec.GitIgnoreSpec.from_lines(self.exclude)
+        self._roofs = tuple(dict.fromkeys((*self.folders, *_reals(self.folders))))
+        globs = [glob_of(one) for one in self.exclude]
+        self._exclude = pathspec.GitIgnoreSpec.from_lines(globs)
         # ``/home/me/keys/**`` is of the workspace's folder to git; whoever writes it
         # in an editor's settings may as well mean the file system's.
         self._exclude_absolute = pathspec.GitIgnoreSpec.from_lines(
-            one for one in self.exclude if Path(one).is_absolute()
+            one for one in globs if Path(one).is_absolute()
         )
+        self._user_ignore = _user_ignore()
         self._ignore_files: dict[str, _IgnoreFile] = {}
         self._roots: dict[str, str | None] = {}
         self._known: dict[str, tuple[_Stamps, bool]] = {}
-        self._sources: dict[str, tuple[str, ...]] = {}
+        self._sources: dict[str, tuple[_Source, ...]] = {}
 
     def reason(self, path: Path | None) -> str:
-        """Return why a file stays out: ``excluded``, ``ignored``, ``secret`` or ``''``.
+        """Return why a file stays out, or nothing.
 
-        A document without a path stays in: nothing is known of it but its text.
+        ``excluded``, ``secret``, ``ignored``, or ``unreadable``: a file of which
+        nothing can be found out may be any of these. A document without a path stays
+        in: nothing is known of it but its text.
         """
         if path is None:
             return ""
-        if self.is_excluded(path):
-            return "excluded"
-        if is_secret(path) or (path.is_symlink() and is_secret(path.resolve())):
-            return "secret"
-        return "ignored" if self._is_ignored(path) else ""
+        try:
+            return self._reason_of_file(path)
+        except (OSError, ValueError, RuntimeError):
+            # No rights, too long a name, links in a circle, names that no file has.
+            return "unreadable"
+
+    def reason_by_name(self, path: Path) -> str:
+        """Return why a path stays out whose file is not to be looked at."""
+        try:
+            if self.is_excluded(path):
+                return "excluded"
+            return "secret" if is_secret(path) else ""
+        except (OSError, ValueError, RuntimeError):
+            return "unreadable"
 
     def is_excluded(self, path: Path) -> bool:
-        """Tell whether the user's globs name a file."""
+        """Tell whether the user's globs name a file, from any folder that holds it."""
         if not self.exclude:
             return False
-        whole = path.as_posix().lstrip("/")
-        for folder in self.folders:
-            if path.is_relative_to(folder):
-                relative = path.relative_to(folder).as_posix()
-                return self._exclude.match_file(
-                    relative
-                ) or self._exclude_absolute.match_file(whole)
-        return self._exclude.match_file(whole)
+        whole = _whole(path)
+        holding = [one for one in self._roofs if path.is_relative_to(one)]
+        if not holding:
+            return self._exclude.match_file(whole)
+        return self._exclude_absolute.match_file(whole) or any(
+            self._exclude.match_file(path.relative_to(one).as_posix())
+            for one in holding
+        )
+
+    def _reason_of_file(self, path: Path) -> str:
+        reason = self.reason_by_name(path)
+        if reason:
+            return reason
+        real = _real(path)
+        if real is not None and (reason := self.reason_by_name(real)):
+            return reason
+        ignored = self._is_ignored(path) or (
+            real is not None and self._is_ignored(real)
+        )
+        return "ignored" if ignored else ""
 
     def _is_ignored(self, path: Path) -> bool:
         text = os.fspath(path)
         sources = self._sources.get(text)
         if sources is None:
             sources = self._sources[text] = self._ignore_sources(path)
-        stamps = tuple(_stamp(source) for source in sources)
+        stamps = tuple(_stamp(source) for source, _ in sources)
         known = self._known.get(text)
         if known is not None and known[0] == stamps:
             return known[1]
@@ -118,17 +190,20 @@ class Privacy:
         self._known[text] = (stamps, ignored)
         return ignored
 
-    def _ignore_sources(self, path: Path) -> tuple[str, ...]:
+    def _ignore_sources(self, path: Path) -> tuple[_Source, ...]:
         """Return the files that may ignore a path, the farthest first."""
         root = self._root_of(path.parent)
         if root is None:
             return ()
-        sources = [os.path.join(root, ".git", "info", "exclude")]
-        folder = root
-        sources.append(os.path.join(folder, ".gitignore"))
+        folder = Path(root)
+        sources = [
+            (self._user_ignore, folder),
+            (_exclude_file(folder), folder),
+            (os.path.join(folder, ".gitignore"), folder),
+        ]
         for part in path.parent.relative_to(root).parts:
-            folder = os.path.join(folder, part)
-            sources.append(os.path.join(folder, ".gitignore"))
+            folder = folder / part
+            sources.append((os.path.join(folder, ".gitignore"), folder))
         return tuple(sources)
 
     def _root_of(self, folder: Path) -> str | None:
@@ -137,7 +212,7 @@ class Privacy:
         if key not in self._roots:
             found = next(
                 (one for one in (folder, *folder.parents) if (one / ".git").exists()),
-                next((one for one in self.folders if folder.is_relative_to(one)), None),
+                next((one for one in self._roofs if folder.is_relative_to(one)), None),
             )
             self._roots[key] = None if found is None else os.fspath(found)
         return self._roots[key]
@@ -145,17 +220,17 @@ class Privacy:
     def _ask(
         self,
         path: Path,
-        sources: tuple[str, ...],
+        sources: tuple[_Source, ...],
         stamps: _Stamps,
     ) -> bool:
         """Ask as git does: a folder that is ignored keeps all that is in it."""
         if not sources:
             return False
-        root = Path(sources[1]).parent
         specs = [
-            (Path(source).parent if number else root, self._spec(source, stamp))
-            for number, (source, stamp) in enumerate(zip(sources, stamps, strict=True))
+            (base, self._spec(source, stamp))
+            for (source, base), stamp in zip(sources, stamps, strict=True)
         ]
+        root = sources[0][1]
         parts = path.relative_to(root).parts
         for depth in range(1, len(parts) + 1):
             one = root.joinpath(*parts[:depth])
@@ -234,3 +309,46 @@ def _stamp(source: str) -> _Stamp:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def _real(path: Path) -> Path | None:
+    """Return where links lead, if that is elsewhere. A file need not exist.
+
+    Raises ``OSError`` and ``ValueError`` for what cannot be looked at.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(path)
+    real = Path(os.path.realpath(path))
+    return None if real == path else real
+
+
+def _reals(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError):
+            yield _real(folder) or folder
+
+
+def _exclude_file(root: Path) -> str:
+    """Return a repository's own list of what to ignore.
+
+    In a worktree or a submodule ``.git`` is a file that names the folder, and a
+    worktree's folder names that of the repository it belongs to.
+    """
+    git = root / ".git"
+    if git.is_file():
+        git = root / _first_line(git).removeprefix("gitdir:").strip()
+    git = git / _first_line(git / "commondir")
+    return os.path.join(git, "info", "exclude")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "surrogateescape").partition("\n")[0].strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _user_ignore() -> str:
+    """Return the file of what the user ignores in all repositories, where git looks."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(home, "git", "ignore")
