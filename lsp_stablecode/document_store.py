@@ -37,6 +37,8 @@ class DocumentStore:
         self.encoding = encoding
         self._documents: dict[str, Document] = {}
         self._notebooks: dict[str, Notebook] = {}
+        # By the keys of the cells: it is asked of every document at every key typed.
+        self._notebook_of_cell: dict[str, Notebook] = {}
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -94,6 +96,7 @@ class DocumentStore:
         cell_uris = [self.open(*cell).uri for cell in cells]
         notebook = Notebook(uri, notebook_type, cell_uris)
         self._notebooks[uri_key(uri)] = notebook
+        self._note_cells(notebook)
         return notebook
 
     def change_cells(
@@ -115,7 +118,9 @@ class DocumentStore:
         if notebook is None:
             raise _not_open(uri)
         start = max(start, 0)
+        self._forget_cells(notebook)
         notebook.cell_uris[start : start + max(delete_count, 0)] = cell_uris
+        self._note_cells(notebook)
         for cell_uri in closed:
             self.close(cell_uri)
         for cell in opened:
@@ -124,16 +129,25 @@ class DocumentStore:
     def close_notebook(self, uri: str) -> None:
         """Forget a notebook and its cells; one that is not open is no error."""
         notebook = self._notebooks.pop(uri_key(uri), None)
-        for cell_uri in notebook.cell_uris if notebook else ():
+        if notebook is None:
+            return
+        self._forget_cells(notebook)
+        for cell_uri in notebook.cell_uris:
             self.close(cell_uri)
 
     def notebook_of(self, cell_uri: str) -> Notebook | None:
         """Return the notebook that a document is a cell of."""
-        key = uri_key(cell_uri)
-        for notebook in self._notebooks.values():
-            if key in map(uri_key, notebook.cell_uris):
-                return notebook
-        return None
+        return self._notebook_of_cell.get(uri_key(cell_uri))
+
+    def _note_cells(self, notebook: Notebook) -> None:
+        for cell_uri in notebook.cell_uris:
+            self._notebook_of_cell[uri_key(cell_uri)] = notebook
+
+    def _forget_cells(self, notebook: Notebook) -> None:
+        for cell_uri in notebook.cell_uris:
+            key = uri_key(cell_uri)
+            if self._notebook_of_cell.get(key) is notebook:
+                del self._notebook_of_cell[key]
 
     def notebook_context(self, cell_uri: str) -> tuple[list[str], list[str]]:
         """Texts of the cells before and after a cell, in the notebook's order.

@@ -6,17 +6,20 @@ the engine's thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from lsp_stablecode.context.edits import RecentEdits
 from lsp_stablecode.context.place import OpenText, Surroundings
-from lsp_stablecode.context.privacy import Privacy
+from lsp_stablecode.context.privacy import Privacy, path_within, scheme_of
 from lsp_stablecode.document_store import Change, DocumentStore
 from lsp_stablecode.documents import Document
 from lsp_stablecode.files import path_of
 
 _MOST_OTHERS = 64
+# New documents, and cells whose notebook was not announced.
+_SCHEMES_WRITTEN = frozenset({"untitled", "vscode-notebook-cell"})
 
 
 class Workspace:
@@ -52,38 +55,64 @@ class Workspace:
     def why_private(self, document: Document) -> str:
         """Return why a document stays out of prompts, or nothing."""
         self._renew_privacy()
-        return self._privacy.reason(self._path_of(document))
+        return self._why_private(self._uri_of_file(document))
 
     def surroundings(
         self, document: Document, line: int, prefix: str, suffix: str, *, explicit: bool
     ) -> Surroundings:
         """Return what is known of a place, for the engine's thread."""
         self._renew_privacy()
-        notebook = self.documents.notebook_of(document.uri)
-        own_uris = {document.uri, *(notebook.cell_uris if notebook else ())}
-        others = [one for one in self.documents if one.uri not in own_uris]
         return Surroundings(
             uri=document.uri,
-            path=self._path_of(document),
+            path=path_of(self._uri_of_file(document)),
             language_id=document.language_id,
             prefix=prefix,
             suffix=suffix,
             line=line,
             explicit=explicit,
-            others=tuple(
-                OpenText(
-                    one.uri, self._path_of(one), one.language_id, one.version, one.text
-                )
-                for one in others[:_MOST_OTHERS]
-            ),
+            others=tuple(islice(self._others(document), _MOST_OTHERS)),
             edits=self._edits.regions,
             folders=self._privacy.folders,
             privacy=self._privacy_elsewhere,
         )
 
-    def _path_of(self, document: Document) -> Path | None:
+    def _others(self, document: Document) -> Iterator[OpenText]:
+        """Yield the documents that may tell something of another one's surroundings.
+
+        What has a path is asked about where it is gathered, in the engine's thread.
+        """
+        own = self.documents.notebook_of(document.uri)
+        for one in self.documents:
+            notebook = self.documents.notebook_of(one.uri)
+            if one.uri == document.uri or (own is not None and notebook is own):
+                continue
+            uri = notebook.uri if notebook else one.uri
+            path = path_of(uri)
+            if path is None and not self._is_open_to_others(one, uri):
+                continue
+            yield OpenText(one.uri, path, one.language_id, one.version, one.text)
+
+    def _is_open_to_others(self, document: Document, uri: str) -> bool:
+        """Tell whether a document without a file of its own may be shown elsewhere.
+
+        Old versions, answers of servers and other machines' files may not: nobody
+        knows what is in them, and they were opened to be looked at.
+        """
+        is_cell = uri != document.uri
+        is_written_here = is_cell or scheme_of(uri) in _SCHEMES_WRITTEN
+        return is_written_here and not self._why_private(uri)
+
+    def _why_private(self, uri: str) -> str:
+        """Return why a file, or what has its name elsewhere, stays out of prompts."""
+        path = path_of(uri)
+        if path is None:
+            return self._privacy.reason_by_name(path_within(uri))
+        return self._privacy.reason(path)
+
+    def _uri_of_file(self, document: Document) -> str:
+        """Return the URI of a document, of a cell that of its notebook."""
         notebook = self.documents.notebook_of(document.uri)
-        return path_of(notebook.uri if notebook else document.uri)
+        return notebook.uri if notebook else document.uri
 
     def _renew_privacy(self) -> None:
         wanted = tuple(self.folders), self._exclude

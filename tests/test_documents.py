@@ -538,3 +538,27 @@ def test_errors_are_in_the_tree() -> None:
         assert issubclass(error, DocumentError)
     assert issubclass(DocumentError, StablecodeError)
     assert str(SettingsError("It is bad.", hint="Mend it.")) == "It is bad. Mend it."
+
+
+def _cell(uri: str) -> tuple[str, str, int | None, str]:
+    return uri, "python", 1, ""
+
+
+def test_the_notebook_of_a_cell_follows_all_changes() -> None:
+    """Cells that come, move, go, or change their notebook are found where they are."""
+    store = DocumentStore()
+    store.open_notebook("n:1", "jupyter", [_cell("c%3A1"), _cell("c:2")])
+    first = store.notebook_of("c:1")
+    assert first is not None
+    assert store.notebook_of("c%3A2") is first
+    store.change_cells("n:1", 0, 2, ["c:3", "c:2"], opened=[_cell("c:3")])
+    assert store.notebook_of("c:1") is None
+    assert store.notebook_of("c:2") is store.notebook_of("c:3") is first
+    second = store.open_notebook("n:2", "jupyter", [_cell("c:3")])
+    assert store.notebook_of("c:3") is second
+    store.close_notebook("n:1")
+    assert store.notebook_of("c:2") is None
+    assert store.notebook_of("c:3") is second
+    again = store.open_notebook("n:2", "jupyter", [_cell("c:4")])
+    assert store.notebook_of("c:3") is None
+    assert store.notebook_of("c:4") is again

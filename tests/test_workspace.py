@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
-from conftest import Start
+from conftest import Start, plain
 from lsprotocol import types
-from test_server import _TEXT, _place, plain
+from test_server import _TEXT, _place
 
 from lsp_stablecode.workspace import Workspace
 
@@ -73,3 +74,45 @@ def test_globs_and_folders_may_change(tmp_path: Path) -> None:
     assert workspace.why_private(document) == "excluded"
     workspace.exclude(())
     assert workspace.why_private(document) == ""
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "is_other"),
+    [
+        ("fugitive:///{}/.git//0/.env", "secret", False),
+        ("git:/{}/keys/a.py?%7B%7D", "excluded", False),
+        ("git:/{}/a.py?%7B%7D", "", False),
+        ("vscode-remote://ssh-remote%2Bhost/home/me/.env", "secret", False),
+        ("untitled:.env", "secret", False),
+        ("untitled:Untitled-1", "", True),
+        ("output:server", "", False),
+    ],
+)
+def test_documents_of_other_schemes(
+    uri: str, reason: str, is_other: bool, tmp_path: Path
+) -> None:
+    """Old versions and the like are judged by name, and stay out of other prompts."""
+    workspace = make_workspace(tmp_path, "a.py", exclude=("/keys/",))
+    uri = uri.format(tmp_path.as_posix().strip("/"))
+    opened = workspace.documents.open(uri, "python", 1, "KEY = 1")
+    assert workspace.why_private(opened) == reason
+    document = workspace.documents.get((tmp_path / "a.py").as_uri())
+    around = workspace.surroundings(document, 0, "", "", explicit=False)
+    assert bool(around.others) == is_other
+
+
+def test_a_long_notebook_costs_little(tmp_path: Path) -> None:
+    """At every key all documents are gone through: each may be asked one thing."""
+    workspace = make_workspace(tmp_path, "a.py")
+    cells = [f"vscode-notebook-cell:/n%20b.ipynb#{one}%3D" for one in range(500)]
+    workspace.documents.open_notebook(
+        (tmp_path / "n.ipynb").as_uri(),
+        "jupyter",
+        [(cell, "python", 1, "x = 1") for cell in cells],
+    )
+    document = workspace.documents.get(cells[0])
+    started = time.process_time()
+    for _ in range(10):
+        around = workspace.surroundings(document, 0, "", "", explicit=False)
+    assert time.process_time() - started < 0.2
+    assert [one.path for one in around.others] == [tmp_path / "a.py"]
