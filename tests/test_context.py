@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lsp_stablecode.context import gather
 from lsp_stablecode.context.chunks import chunks_of
 from lsp_stablecode.context.edits import EditedRegion
 from lsp_stablecode.context.far import far_parts
@@ -391,3 +392,43 @@ def test_the_type_of_a_receiver() -> None:
         "Client<A> client;",
     ):
         assert Cursor.at(f"{text}\nclient.", "").receiver_type == "Client"
+
+
+class _Counter:
+    """A model's tokeniser, with so many characters in a token."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.num_asked = 0
+
+    def count(self, text: str) -> int:
+        self.num_asked += 1
+        return len(text) // self.width + 1
+
+
+def test_another_model_counts_anew() -> None:
+    """What one model's tokeniser counted says nothing of another's."""
+    gatherer = Gatherer()
+    place = _place("def f(order):\n    value_added_tax(|")
+    first, second = _Counter(3), _Counter(3)
+    gatherer.gather(place, 400, first.count)
+    num_asked = first.num_asked
+    gatherer.gather(place, 400, first.count)
+    assert first.num_asked == num_asked > 0
+    gatherer.forget(place.uri)
+    gatherer.gather(place, 400, second.count)
+    assert second.num_asked > 0
+
+
+def test_texts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long documents that were open once do not stay in memory for ever."""
+    monkeypatch.setattr(gather, "_MOST_CHARACTERS_CACHED", 10_000)
+    gatherer = Gatherer()
+    for number in range(10):
+        long = _open(f"long{number}.py", f"def taxes_{number}():\n    pass\n\n\n" * 150)
+        _gather(_place("taxes_|", others=(long,)), gatherer)
+    kept = [len(one.text) for one in gatherer._cuts.values()]
+    assert 0 < sum(kept) == gatherer._num_cut_characters <= 10_000
+    for key in list(gatherer._cuts):
+        gatherer.forget(key)
+    assert gatherer._num_cut_characters == 0

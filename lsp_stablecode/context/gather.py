@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
 
 _MOST_DOCUMENTS_KEPT = 8
 _MOST_CHUNKS_CACHED = 256
+_MOST_CHARACTERS_CACHED = 16_000_000
 _MOST_COUNTS_CACHED = 20_000
 _WINDOW_CHARACTERS = 12_000
 _FAR_CHARACTERS = 40_000
@@ -71,15 +73,17 @@ class Gatherer:
 
     def __init__(self) -> None:
         self._cuts: dict[str, _Cut] = {}
+        self._num_cut_characters = 0
         self._kept: dict[str, _Kept] = {}
         self._finder = ImportFinder()
         self._counts: dict[str, int] = {}
+        self._counter: weakref.ref[object] | None = None
 
     def forget(self, uri: str) -> None:
         """Forget what was chosen for a document, and its chunks."""
         self._kept.pop(uri, None)
         for key in (uri, f"{uri}#above", f"{uri}#below"):
-            self._cuts.pop(key, None)
+            self._take_cut(key)
 
     def gather(
         self,
@@ -95,6 +99,7 @@ class Gatherer:
         here = surroundings
         if budget_tokens <= 0:
             return ()
+        self._forget_counts_of_others(count_tokens)
         kept = self._kept.pop(here.uri, None) or _Kept(Selection())
         self._kept[here.uri] = kept
         while len(self._kept) > _MOST_DOCUMENTS_KEPT:
@@ -238,7 +243,7 @@ class Gatherer:
         key = key or one.uri
         if len(one.text) <= MOST_DOCUMENT_CHARACTERS:
             edited = ()  # all of it is looked at, wherever it was edited
-        known = self._cuts.pop(key, None)
+        known = self._take_cut(key)
         if (
             known is None
             or known.language_id != one.language_id
@@ -249,10 +254,33 @@ class Gatherer:
                 one.uri, one.path, one.language_id, one.text, edited, first_line
             )
             known = _Cut(one.text, one.language_id, edited, chunks)
-        self._cuts[key] = known
-        while len(self._cuts) > _MOST_CHUNKS_CACHED:
-            self._cuts.pop(next(iter(self._cuts)))
+        self._keep_cut(key, known)
         return known.chunks
+
+    def _take_cut(self, key: str) -> _Cut | None:
+        cut = self._cuts.pop(key, None)
+        if cut is not None:
+            self._num_cut_characters -= len(cut.text)
+        return cut
+
+    def _keep_cut(self, key: str, cut: _Cut) -> None:
+        """Keep a cut as the newest; the oldest go when they are too many or long."""
+        self._cuts[key] = cut
+        self._num_cut_characters += len(cut.text)
+        while len(self._cuts) > _MOST_CHUNKS_CACHED or (
+            self._num_cut_characters > _MOST_CHARACTERS_CACHED and len(self._cuts) > 1
+        ):
+            self._take_cut(next(iter(self._cuts)))
+
+    def _forget_counts_of_others(self, count_tokens: Callable[[str], int]) -> None:
+        """Forget what another model's tokeniser counted.
+
+        The owner is held weakly, so that a model that was replaced can go.
+        """
+        owner = getattr(count_tokens, "__self__", count_tokens)
+        if self._counter is None or self._counter() is not owner:
+            self._counts.clear()
+            self._counter = weakref.ref(owner)
 
     def _count(self, text: str, count_tokens: Callable[[str], int]) -> int:
         known = self._counts.get(text)
