@@ -208,3 +208,22 @@ def test_long_lines_are_passed_over() -> None:
     """What a tool put on one line hides no import of another line."""
     text = f"const data = '{'x' * 5000}'\nimport {{ a }} from './m';\n"
     assert [one.module for one in imports_of(text, "javascript")] == ["./m"]
+
+
+@pytest.mark.parametrize("language", sorted({one[0] for one in STATEMENTS}))
+def test_modules_that_no_file_can_be_named_after(language: str, tmp_path: Path) -> None:
+    """A name that the file system refuses is no import, and breaks no request."""
+    long = "Aa" * 200
+    for statement in (one[1] for one in STATEMENTS if one[0] == language):
+        for name in (long, f"{long}.b", f"./{long}/b", "nul\0", "\ud800"):
+            for was in ("a", "m", "x", "./m", "a.b", "e/f", "A"):
+                here = Surroundings(
+                    uri=(tmp_path / "here").as_uri(),
+                    path=tmp_path / "here",
+                    language_id=language,
+                    prefix=statement.replace(was, name),
+                    suffix="",
+                    line=0,
+                    folders=(tmp_path,),
+                )
+                assert not ImportFinder().find(here, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,7 +157,7 @@ class ImportFinder:
         texts: Mapping[Path, OpenText],
     ) -> Resolver:
         def is_file(path: Path) -> bool:
-            return path in texts or path.is_file()
+            return path in texts or os.path.isfile(path)  # which never raises
 
         return Resolver(path, language_id, here.folders, is_file, tuple(sorted(texts)))
 

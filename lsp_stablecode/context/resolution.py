@@ -282,7 +282,7 @@ class Resolver:
                             yield Target(path)
                             return
             place = base.joinpath(*parts)
-            if len(parts) > 1 and place.is_dir() and place != self.path.parent:
+            if len(parts) > 1 and os.path.isdir(place) and place != self.path.parent:
                 for path in self._in_folder(place, endings[:1]):
                     yield Target(path)
                 return
@@ -290,7 +290,7 @@ class Resolver:
     def _in_folder(self, folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
         try:
             names = sorted(os.listdir(folder))
-        except OSError:
+        except (OSError, ValueError):
             return
         found = [
             folder / name
