@@ -379,7 +379,7 @@ def test_a_place_is_read_in_linear_time(piece: str) -> None:
     ):
         started = time.process_time()
         Cursor.at(text, "")
-        assert time.process_time() - started < 0.25
+        assert time.process_time() - started < 1.5
 
 
 def test_the_type_of_a_receiver() -> None:

@@ -201,7 +201,7 @@ def test_any_text_is_read_in_linear_time(language: str) -> None:
             for start in ("", "import {", "from a import (a", "import (", "require"):
                 started = time.process_time()
                 imports_of(start + text, language)
-                assert time.process_time() - started < 0.25, (start, piece)
+                assert time.process_time() - started < 1.5, (start, piece)
 
 
 def test_long_lines_are_passed_over() -> None:

@@ -114,5 +114,5 @@ def test_a_long_notebook_costs_little(tmp_path: Path) -> None:
     started = time.process_time()
     for _ in range(10):
         around = workspace.surroundings(document, 0, "", "", explicit=False)
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 1.5
     assert [one.path for one in around.others] == [tmp_path / "a.py"]
