@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lsp_stablecode.asking import ask
 from lsp_stablecode.context.rendering import display_path, repository_name
 from lsp_stablecode.indentation import lead_of
 from lsp_stablecode.judgement.cliff import make_token_rule
-from lsp_stablecode.judgement.judge import judge, least_first_line_of
+from lsp_stablecode.judgement.judge import least_first_line_of
 from lsp_stablecode.lexis import split_at_cursor
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished, dedupe, finish
@@ -21,16 +22,11 @@ from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import Shape, decide_shape
 from lsp_stablecode.stops import make_stop_rule
 from lsp_stablecode.suggestions import Known, Suggested
-from lsp_stablecode.syntax import syntax_of
 from model import (
     CancelFlag,
     ContextChunk,
-    Cut,
     Engine,
     FillRequest,
-    FillResult,
-    Statistics,
-    StopRule,
 )
 
 logger = logging.getLogger(__name__)
@@ -41,8 +37,6 @@ if TYPE_CHECKING:
 
 # Of a prompt, how much other documents may take.
 _CONTEXT_SHARE = 0.375
-_SECOND_THOUGHTS = (["empty:already-there"], ["empty:dedent"])
-_NUM_SECOND_THOUGHTS = 3
 # What editors put right of the cursor when its opener is typed.
 _AUTO_CLOSED = {")": "(", "]": "[", "}": "{", '"': '"', "'": "'", "`": "`"}
 
@@ -131,7 +125,7 @@ def generate(
         repository=repository_name(around.folders, around.path) if around else "",
     )
 
-    result, finished = _ask(engine, request, query, shape, cancel, on_text)
+    result, finished = ask(engine, request, query, shape, cancel, on_text)
     offered = [
         (one, candidate.finish_reason)
         for one, candidate in zip(finished, result.candidates, strict=True)
@@ -183,109 +177,6 @@ def _gather(
         # What is odd about another file must not cost this one its suggestions.
         logger.exception("no context could be gathered")
         return ()
-
-
-def _ask(
-    engine: Engine,
-    request: FillRequest,
-    query: Query,
-    shape: Shape,
-    cancel: CancelFlag | None,
-    on_text: Callable[[str], None] | None,
-) -> tuple[FillResult, list[Finished]]:
-    """Return what the model says and what is to be shown of each candidate.
-
-    Where the best text is only what stands there already, the next best ones are asked
-    for: one of them may be what is missing. They differ in their first word, so the
-    blanks before it are taken as typed, but for the last, which is part of the word.
-    """
-    result = engine.fill(request, cancel, on_text)
-    finished = _finished(result, query, shape)
-    if [one.reason for one in finished] not in _SECOND_THOUGHTS or result.cancelled:
-        return result, finished
-    before, _ = split_at_cursor(query.prefix, "")
-    said = "".join(token.text for token in result.candidates[0].tokens)
-    blanks = said[: len(said) - len(said.lstrip(" \t"))]
-    told = "" if before.strip() else (before + blanks)[:-1]
-    if told:
-        request = replace(
-            request,
-            prefix=request.prefix.removesuffix(before) + told,
-            heal=False,
-            stop_rule=_from_column(len(before) - len(told), request.stop_rule),
-        )
-    second = engine.fill(replace(request, num_candidates=_NUM_SECOND_THOUGHTS), cancel)
-    candidates = [
-        replace(one, text=_since(before, told + one.text)) if told else one
-        for one in second.candidates
-    ]
-    result = replace(
-        second, candidates=tuple(candidates), statistics=_both(result, second)
-    )
-    marks = syntax_of(query.language_id).comments
-    return result, [
-        # Whoever wants a comment begins it.
-        Finished("", reason="empty:already-there")
-        if marks and one.text.lstrip().startswith(marks)
-        else one
-        for one in _finished(result, query, shape)
-    ]
-
-
-def _since(before: str, line: str) -> str:
-    """Return what follows the cursor in a line told from its indentation on."""
-    return line[len(before) :] if line.startswith(before) else ""
-
-
-def _from_column(num_missing: int, rule: StopRule | None) -> StopRule | None:
-    """Return a rule for a text that begins ``num_missing`` characters too early.
-
-    Or, where that is negative, that lacks so many blanks at its beginning.
-    """
-    if rule is None:
-        return None
-
-    def shifted(text: str) -> Cut | None:
-        if len(text) < num_missing:
-            return None
-        cut = rule(" " * -num_missing + text[max(0, num_missing) :])
-        return cut and replace(cut, end=max(0, cut.end + num_missing))
-
-    return shifted
-
-
-def _finished(result: FillResult, query: Query, shape: Shape) -> list[Finished]:
-    prefix, suffix = query.near
-    return [
-        judge(
-            finish(one.text, prefix, suffix, shape, one.finish_reason),
-            one,
-            prefix,
-            suffix,
-            shape,
-            is_healed=bool(result.healed),
-        )
-        for one in result.candidates
-    ]
-
-
-def _both(first: FillResult, second: FillResult) -> Statistics:
-    """Return what two generations for one prompt cost together."""
-    one, other = first.statistics, second.statistics
-    return replace(
-        one,
-        **{
-            name: getattr(one, name) + getattr(other, name)
-            for name in (
-                "generated_tokens",
-                "forwards",
-                "prefill_ms",
-                "decode_ms",
-                "drafted_tokens",
-                "accepted_tokens",
-            )
-        },
-    )
 
 
 def _led_by(lead: str, outcome: Outcome) -> Outcome:

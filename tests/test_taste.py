@@ -27,6 +27,17 @@ class Clock:
         return self.now_s
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def taste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Taste:
+    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
+    return Taste(learns=True, clock=clock)
+
+
 def _answer(taste: Taste, clock: Clock, *args: object, seen_s: float = 1.0) -> None:
     outcome, number = args
     taste.note_outcome(outcome, number, explicit=False)  # type: ignore[arg-type]
@@ -35,12 +46,9 @@ def _answer(taste: Taste, clock: Clock, *args: object, seen_s: float = 1.0) -> N
 
 
 def test_what_is_never_accepted_falls_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taste: Taste, clock: Clock, tmp_path: Path
 ) -> None:
     """The threshold rises over unsure suggestions that nobody takes, and is kept."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    clock = Clock()
-    taste = Taste(learns=True, clock=clock)
     before = taste.thresholds(None)
     for number in range(60):
         _answer(taste, clock, _outcome(0.12), number)
@@ -56,13 +64,8 @@ def test_what_is_never_accepted_falls_silent(
     assert "x = " not in kept
 
 
-def test_silence_is_tried_again_now_and_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silence_is_tried_again_now_and_then(taste: Taste, clock: Clock) -> None:
     """After some silences an unsure suggestion is let through, once."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    clock = Clock()
-    taste = Taste(learns=True, clock=clock)
     usual = taste.thresholds(None)
     for number in range(25):
         _answer(taste, clock, _outcome(0, "empty:unsure"), number)
@@ -75,26 +78,16 @@ def test_silence_is_tried_again_now_and_then(
     assert taste.thresholds(None) == usual
 
 
-def test_what_nobody_could_see_is_not_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_nobody_could_see_is_not_counted(taste: Taste, clock: Clock) -> None:
     """Somebody who types on at once has not decided against anything."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    clock = Clock()
-    taste = Taste(learns=True, clock=clock)
     before = taste.thresholds(None)
     for number in range(200):
         _answer(taste, clock, _outcome(0.12), number, seen_s=0.2)
     assert taste.thresholds(None) == before
 
 
-def test_typing_a_suggestion_is_taking_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_typing_a_suggestion_is_taking_it(taste: Taste, clock: Clock) -> None:
     """Each key of it is another answer, of one suggestion that was shown once."""
-    monkeypatch.setenv("LSP_STABLECODE_STATE", str(tmp_path))
-    clock = Clock()
-    taste = Taste(learns=True, clock=clock)
     before = taste.thresholds(None)
     for number in range(0, 3000, 100):
         origin = f"{number}.0"
