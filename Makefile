@@ -52,7 +52,7 @@ gpu: $(STAMP) ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 .PHONY: editors
-editors: $(STAMP) ## run the tests that start real editors
+editors: $(STAMP) ## try VS Code, Neovim and Emacs, installing what is missing of them
 	$(BIN)/python -m pytest -m editor $(ARGS)
 
 .PHONY: check

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import LanguageClient, make_test_lsp_client
@@ -17,6 +18,19 @@ SECTION = "lsp-stablecode"
 # What a test's server learns is nobody's habit. Inherited by the servers.
 os.environ["LSP_STABLECODE_STATE"] = tempfile.mkdtemp(prefix="lsp-stablecode-state-")
 Start = Callable[..., Awaitable["Editor"]]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which editors were not tried, and why."""
+    reasons = {
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if "editor" in report.keywords and isinstance(report.longrepr, tuple)
+    }
+    if reasons:
+        terminalreporter.section("NOT TRIED: EDITORS", sep="!", red=True, bold=True)
+        for reason in sorted(reasons):
+            terminalreporter.line(f"  {reason}", red=True)
 
 
 class Editor:
