@@ -130,6 +130,20 @@ def make_parser() -> argparse.ArgumentParser:
         _add_log_options(sub)
         sub.set_defaults(run=_lazy("models"), action=action)
 
+    listing = commands.add_parser(
+        "settings",
+        help="every setting, its default and what it does",
+        description="Print every setting that an editor can send, its default, what "
+        "it may hold and what it does.",
+    )
+    listing.add_argument(
+        "--json-schema",
+        action="store_true",
+        help="print a JSON Schema, for editors that check settings",
+    )
+    _add_log_options(listing)
+    listing.set_defaults(run=_lazy("settings"))
+
     doctor = commands.add_parser(
         "doctor",
         parents=[common],

@@ -29,7 +29,8 @@ SECTIONS: Final = ("lsp-stablecode", "lspStablecode")
 
 _METADATA_KEY: Final = "setting"
 _SHOWN_CHARACTERS: Final = 40
-_DEVICE: Final = re.compile("auto|cpu|mps|cuda(:[0-9]{1,3})?")
+DEVICE_PATTERN: Final = "^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
+"""A device's name, as a regular expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,7 +407,7 @@ def _read(setting: Setting, value: object) -> tuple[object, list[Problem]]:
             good = _is_text(value)
             admitted = "a text that is not blank"
         case "device":
-            good = isinstance(value, str) and _DEVICE.fullmatch(value) is not None
+            good = isinstance(value, str) and bool(re.fullmatch(DEVICE_PATTERN, value))
         case "choice":
             good = isinstance(value, str) and value in setting.choices
         case "flag":
