@@ -11,6 +11,7 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 from lsp_stablecode import __version__
+from lsp_stablecode.command_handlers import register_commands
 from lsp_stablecode.completion_handlers import (
     register_inline_completion,
     register_plain_completion,
@@ -29,7 +30,6 @@ from lsp_stablecode.settings import Settings
 from lsp_stablecode.settings_sources import SettingsSource
 from lsp_stablecode.trace import Tracer
 from lsp_stablecode.wire import (
-    ACCEPTED,
     SECTION,
     choose_encoding,
     wants_plain_completion,
@@ -39,10 +39,6 @@ from model import LoadProgress
 
 logger = logging.getLogger(__name__)
 
-EXPLAIN = f"{SECTION}.explain"
-STATUS = f"{SECTION}.status"
-TOGGLE = f"{SECTION}.toggle"
-RELOAD = f"{SECTION}.reload"
 _CONFIGURATION_TIMEOUT_S = 3.0
 _PUSHED_SETTINGS_S = 0.05
 
@@ -129,7 +125,7 @@ def make_server(settings: Settings, tracer: Tracer | None = None) -> StablecodeS
     _register_lifecycle(server)
     register_documents(server, server.session)
     register_inline_completion(server, server.session)
-    _register_commands(server)
+    register_commands(server, server.session)
     return server
 
 
@@ -202,34 +198,6 @@ async def _offer_plain_completion_late(server: StablecodeServer) -> None:
         return
     register_plain_completion(server, server.session)
     server.spawn(_register(server, types.TEXT_DOCUMENT_COMPLETION, {}))
-
-
-def _register_commands(server: StablecodeServer) -> None:
-    session = server.session
-
-    @server.command(ACCEPTED)
-    def accepted(*arguments: Any) -> None:
-        identifier = str(arguments[0]) if arguments else ""
-        length = arguments[1] if len(arguments) > 1 else None
-        session.accepted(identifier, length if isinstance(length, int) else None)
-
-    @server.command(EXPLAIN)
-    def explain(*arguments: Any) -> Any:
-        uri = arguments[0] if arguments and isinstance(arguments[0], str) else None
-        return session.explain(uri)
-
-    @server.command(STATUS)
-    def status(*arguments: Any) -> Any:
-        return session.status()
-
-    @server.command(TOGGLE)
-    def toggle(*arguments: Any) -> bool:
-        return session.toggle()
-
-    @server.command(RELOAD)
-    async def reload(*arguments: Any) -> Any:
-        await session.load_model(again=True)
-        return session.status()
 
 
 async def _register_for_changes(server: StablecodeServer) -> None:

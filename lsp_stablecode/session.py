@@ -32,6 +32,7 @@ from lsp_stablecode.query import Query, make_query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings, model_options
 from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
+from lsp_stablecode.snooze import Snooze
 from lsp_stablecode.suggestions import Known, SuggestionMemory
 from lsp_stablecode.taste import Taste
 from lsp_stablecode.trace import Tracer
@@ -57,6 +58,7 @@ class Session:
         self.model = ModelHost(worker, client.show_progress)
         self.notices = Notices(client)
         self._sources = SettingsSources(base_settings)
+        self._snooze = Snooze()
         self._scheduler = Scheduler(worker)
         self._memory = SuggestionMemory()
         self._history = History(tracer)
@@ -72,6 +74,11 @@ class Session:
     def settings(self) -> Settings:
         """What holds now."""
         return self._sources.current
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the user wants suggestions now, in some language at least."""
+        return self.settings.enable and not self._snooze.is_on
 
     def apply_settings(self, source: SettingsSource, raw: object) -> None:
         """Take what the client sent, in place of what the same source said before.
@@ -89,11 +96,32 @@ class Session:
             self._scheduler.stop()
 
     def toggle(self) -> bool:
-        """Switch suggestions off or on for this session; return whether on."""
-        is_on = self._sources.toggle()
+        """Switch suggestions off or on for this session; return whether on.
+
+        A pause counts as off: who toggles then wants suggestions.
+        """
+        is_on = not self.is_on
+        self._snooze.end()
+        if self.settings.enable != is_on:
+            self._sources.toggle()
         if not is_on:
             self._scheduler.stop()
         return is_on
+
+    def toggle_language(self, language_id: str) -> bool:
+        """Switch them off or on for a language; return whether on for it."""
+        is_on = self._sources.toggle_language(language_id)
+        if not is_on:
+            self._scheduler.stop()
+        return is_on
+
+    def snooze(self, minutes: float) -> int:
+        """Suggest nothing for so long; at 0 suggest again. Return the seconds left."""
+        self._snooze.end()
+        if minutes:
+            self._snooze.begin(minutes)
+            self._scheduler.stop()
+        return self._snooze.seconds_left
 
     async def load_model(self, *, again: bool = False) -> None:
         """Load the model the settings name; meanwhile answers are empty, at once.
@@ -277,6 +305,8 @@ class Session:
         """Name why nothing is suggested in this document, or return nothing."""
         if not self.settings.enable:
             return "disabled"
+        if self._snooze.is_on:
+            return "snoozed"
         if document.language_id in self.settings.disabled_languages:
             return "language-disabled"
         return self.workspace.why_private(document)
@@ -304,7 +334,9 @@ class Session:
         """Return the state of the model and what the requests came to."""
         info = self.model.info
         return {
-            "enabled": self.settings.enable,
+            "enabled": self.is_on,
+            "snoozeSeconds": self._snooze.seconds_left,
+            "disabledLanguages": list(self.settings.disabled_languages),
             "state": self.model.state.name,
             "message": self.model.state.message,
             "engine": asdict(info) if info is not None else None,

@@ -23,6 +23,7 @@ class SettingsSources:
         self._untoggled = base
         self._raw: dict[SettingsSource, object] = {}
         self._toggled: bool | None = None
+        self._toggled_languages: dict[str, bool] = {}
 
     def take(self, source: SettingsSource, raw: object) -> list[Problem]:
         """Take what a source says, in place of what it said before.
@@ -38,15 +39,34 @@ class SettingsSources:
             problems += more
         if settings.enable != self._untoggled.enable:
             self._toggled = None
+        if settings.disabled_languages != self._untoggled.disabled_languages:
+            self._toggled_languages.clear()
         self._untoggled = settings
-        if self._toggled is not None:
-            settings = replace(settings, enable=self._toggled)
-        if settings != self.current:
-            self.current = settings
+        self._apply_toggles()
         return problems
 
     def toggle(self) -> bool:
         """Switch suggestions off or on until a source says otherwise; whether on."""
         self._toggled = not self.current.enable
-        self.current = replace(self.current, enable=self._toggled)
+        self._apply_toggles()
         return self._toggled
+
+    def toggle_language(self, language_id: str) -> bool:
+        """Switch them off or on for a language, likewise; whether it has them now."""
+        is_on = language_id in self.current.disabled_languages
+        self._toggled_languages[language_id] = is_on
+        self._apply_toggles()
+        return is_on
+
+    def _apply_toggles(self) -> None:
+        settings = self._untoggled
+        toggled = self._toggled_languages
+        disabled = [one for one in settings.disabled_languages if one not in toggled]
+        disabled += [one for one, is_on in toggled.items() if not is_on]
+        settings = replace(
+            settings,
+            enable=settings.enable if self._toggled is None else self._toggled,
+            disabled_languages=tuple(disabled),
+        )
+        if settings != self.current:
+            self.current = settings

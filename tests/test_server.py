@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Editor, Start, editor_capabilities, plain
+from conftest import SECTION, Editor, Start, editor_capabilities, plain
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
@@ -39,7 +39,7 @@ async def test_capabilities(start: Start) -> None:
     commands = set(capabilities.execute_command_provider.commands)
     assert commands == {
         f"lsp-stablecode.{name}"
-        for name in ("accepted", "explain", "status", "toggle", "reload")
+        for name in ("accepted", "explain", "status", "toggle", "snooze", "reload")
     }
 
 
@@ -357,6 +357,91 @@ async def test_toggle(start: Start) -> None:
     assert await editor.texts(uri, *_place(_TEXT)) == []
     assert await editor.command("toggle") is True
     assert await editor.texts(uri, *_place(_TEXT))
+
+
+async def test_toggle_a_language(start: Start) -> None:
+    """With a language identifier only documents of that language fall silent."""
+    editor = await start(settings={"disabledLanguages": ["lua"]})
+    python = editor.open(_TEXT)
+    lua = editor.open(_TEXT, uri="file:///work/a.lua", language="lua")
+    assert await editor.command("toggle", "python") is False
+    assert await editor.command("toggle", "lua") is True
+    assert await editor.texts(python, *_place(_TEXT)) == []
+    assert await editor.texts(lua, *_place(_TEXT))
+    status = await editor.status()
+    assert status["enabled"]
+    assert status["disabledLanguages"] == ["python"]
+    assert await editor.command("toggle", "python") is True
+    assert await editor.texts(python, *_place(_TEXT))
+
+
+async def test_a_toggled_language_holds_until_the_setting_changes(start: Start) -> None:
+    """Like the toggle for all: other settings leave it alone, its own replace it."""
+    editor = await start()
+    await editor.command("toggle", "python")
+    for settings, disabled in (
+        ({"maxNewTokens": 32}, ["python"]),
+        ({"disabledLanguages": ["lua"]}, ["lua"]),
+    ):
+        editor.client.set_configuration(settings, section=SECTION)
+        editor.client.workspace_did_change_configuration(
+            types.DidChangeConfigurationParams(settings={SECTION: settings})
+        )
+        assert (await editor.status())["disabledLanguages"] == disabled
+
+
+async def test_snooze(start: Start) -> None:
+    """Silence for some minutes, which ends by itself, by 0, or by the toggle."""
+    editor = await start()
+    uri = editor.open(_TEXT)
+    assert await editor.command("snooze") == 15 * 60
+    assert await editor.command("snooze", 5) == 5 * 60
+    assert await editor.texts(uri, *_place(_TEXT)) == []
+    assert plain(await editor.command("explain", uri))["outcome"] == "empty:snoozed"
+    status = await editor.status()
+    assert status["enabled"] is False
+    assert 290 < status["snoozeSeconds"] <= 300
+    assert await editor.command("snooze", 0) == 0
+    assert await editor.texts(uri, *_place(_TEXT))
+    await editor.command("snooze", 5)
+    assert await editor.command("toggle") is True
+    assert await editor.texts(uri, *_place(_TEXT))
+    await editor.command("snooze", 0.01)
+    async with asyncio.timeout(20):
+        while not (await editor.status())["enabled"]:
+            await asyncio.sleep(0.02)
+    assert await editor.texts(uri, *_place(_TEXT))
+
+
+async def test_the_toggle_stays_off_through_a_snooze(start: Start) -> None:
+    """Who switched suggestions off is not surprised by them when a pause ends."""
+    editor = await start()
+    await editor.command("toggle")
+    await editor.command("snooze", 5)
+    await editor.command("snooze", 0)
+    assert (await editor.status())["enabled"] is False
+    assert await editor.command("toggle") is True
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [
+        ("toggle", 1),
+        ("toggle", ""),
+        ("snooze", -1),
+        ("snooze", "soon"),
+        ("snooze", True),
+        ("snooze", 1e9),
+    ],
+)
+async def test_a_commands_bad_argument_is_refused(
+    command: str, argument: Any, start: Start
+) -> None:
+    """With a sentence that says what it takes, and nothing is switched."""
+    editor = await start(wait=False)
+    with pytest.raises(JsonRpcException, match=f"{command} takes"):
+        await editor.command(command, argument)
+    assert (await editor.status())["enabled"]
 
 
 async def test_explain_and_accept(start: Start) -> None:
