@@ -1,7 +1,22 @@
-"""``python -m lsp_stablecode``."""
+"""``python -m lsp_stablecode``, and what the command ``lsp-stablecode`` runs."""
 
 import sys
 
-from lsp_stablecode.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:]
+    # The command line's own parser takes longer to import than a shared server to
+    # start.
+    if arguments[:1] == ["serve"] and "--shared" in arguments:
+        from lsp_stablecode.shared.serving import is_shared, run
+
+        if is_shared(arguments):
+            return run(arguments[1:])
+    from lsp_stablecode.cli import main as run_command_line
+
+    return run_command_line(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a named error (its sentence on standard error), 2 wrong us
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import logging
 import os
@@ -22,6 +23,8 @@ from lsp_stablecode.evaluation.options import add_repository
 from lsp_stablecode.settings import Settings, parse_settings
 from model import StablecodeError
 
+# How long the engine process waits for another editor after the last one.
+_LINGER_S = 60.0
 _LOG_LEVELS = ("error", "warning", "info", "debug")
 
 
@@ -89,7 +92,19 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="HOST:PORT",
         help="listen there for one editor instead of using standard input",
     )
+    serve.add_argument(
+        "--shared",
+        action="store_true",
+        help="share one engine process with your other editors",
+    )
     serve.set_defaults(run=_lazy("serve"))
+
+    # Not for people, so without a help text: `serve --shared` starts it.
+    hub = commands.add_parser("hub")
+    hub.add_argument("--folder", required=True)
+    hub.add_argument("--linger", type=float, default=_LINGER_S)
+    hub.add_argument("key", nargs="*")
+    hub.set_defaults(run=_lazy("hub"))
 
     complete = commands.add_parser(
         "complete",
@@ -245,6 +260,17 @@ def make_parser() -> argparse.ArgumentParser:
         add_options(sub, kind)
         sub.set_defaults(run=_lazy("bench"), kind=kind)
     return parser
+
+
+def parse_serve(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the options of ``serve``. Raises ``SettingsError`` for wrong ones."""
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message):
+            return make_parser().parse_args(["serve", *arguments])
+    except SystemExit as error:
+        said = message.getvalue().strip().splitlines()[-1:]
+        raise SettingsError(" ".join(said) or "Wrong options.") from error
 
 
 def settings_from(options: argparse.Namespace) -> Settings:

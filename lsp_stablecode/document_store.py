@@ -114,9 +114,7 @@ class DocumentStore:
         As in LSP's ``NotebookDocumentCellChangeStructure``, a cell that only moves is
         neither in ``opened`` nor in ``closed``. Raises ``DocumentNotOpenError``.
         """
-        notebook = self._notebooks.get(uri_key(uri))
-        if notebook is None:
-            raise _not_open(uri)
+        notebook = self.notebook(uri)
         start = max(start, 0)
         self._forget_cells(notebook)
         notebook.cell_uris[start : start + max(delete_count, 0)] = cell_uris
@@ -134,6 +132,13 @@ class DocumentStore:
         self._forget_cells(notebook)
         for cell_uri in notebook.cell_uris:
             self.close(cell_uri)
+
+    def notebook(self, uri: str) -> Notebook:
+        """Return an open notebook. Raises ``DocumentNotOpenError``."""
+        notebook = self._notebooks.get(uri_key(uri))
+        if notebook is None:
+            raise _not_open(uri)
+        return notebook
 
     def notebook_of(self, cell_uri: str) -> Notebook | None:
         """Return the notebook that a document is a cell of."""

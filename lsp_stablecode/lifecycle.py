@@ -25,22 +25,29 @@ def watch_client(process_id: int, release: Callable[[], object]) -> None:
     the pipe. A client whose id means nothing here (a container, another machine)
     is not watched.
     """
-    try:
-        client = psutil.Process(process_id)
-    except (psutil.Error, ValueError):
-        logger.info("the client's process %s cannot be seen from here", process_id)
-        return
 
     def watch() -> None:
-        while _is_alive(client):
-            time.sleep(_POLL_S)
-        logger.info("the client's process is gone")
+        if not await_end(process_id):
+            return
         try:
             release()
         finally:
             leave(0)
 
     threading.Thread(target=watch, name="client watch", daemon=True).start()
+
+
+def await_end(process_id: int) -> bool:
+    """Wait until a process is gone; return at once, false, if it cannot be seen."""
+    try:
+        process = psutil.Process(process_id)
+    except (psutil.Error, ValueError):
+        logger.info("the client's process %s cannot be seen from here", process_id)
+        return False
+    while _is_alive(process):
+        time.sleep(_POLL_S)
+    logger.info("the client's process is gone")
+    return True
 
 
 def leave(exit_code: int) -> None:

@@ -26,7 +26,7 @@ from lsp_stablecode.settings import Settings
 from lsp_stablecode.shape import decide_shape
 from lsp_stablecode.suggestions import SuggestionMemory
 from lsp_stablecode.worker import Priority
-from model import Engine
+from model import CancelFlag, Engine
 
 if TYPE_CHECKING:
     from lsp_stablecode.context.gather import Gatherer
@@ -148,20 +148,20 @@ class LookAhead:
             logger.exception("looking ahead failed")
 
     async def _compute(self, ticket: Ticket, ahead: Query, settings: Settings) -> None:
-        def job(engine: Engine) -> Outcome:
-            if ticket.cancel.is_set():
+        def job(engine: Engine, cancel: CancelFlag) -> Outcome:
+            if cancel.is_set():
                 return Outcome("cancelled")
             return generate(
                 engine,
                 ahead,
                 settings,
                 gatherer=self._gatherer(),
-                cancel=ticket.cancel,
+                cancel=cancel,
             )
 
         # Superseded, it still ends by itself, and what it cost is known.
         outcome = await asyncio.wrap_future(
-            self._scheduler.worker.run(job, Priority.LOOK_AHEAD)
+            self._scheduler.run(ticket, job, Priority.LOOK_AHEAD)
         )
         is_whole = outcome.name != "cancelled" and not ticket.cancel.is_set()
         if is_whole:

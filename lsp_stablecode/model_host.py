@@ -1,108 +1,75 @@
-"""The model's life in a session: which one is wanted, loading, ready or failed."""
+"""The model of one session: which one is wanted, and what that one is at."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Literal
 
+from lsp_stablecode.model_pool import ModelPool, ModelState, SharedModel
 from lsp_stablecode.worker import EngineWorker
-from model import Engine, EngineInfo, EngineOptions, LoadProgress, StablecodeError
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """``idle``, ``loading``, ``ready`` or ``failed``, and what is to be said of it."""
-
-    name: Literal["idle", "loading", "ready", "failed"] = "idle"
-    message: str = ""
+from model import EngineInfo, EngineOptions, LoadProgress
 
 
 class ModelHost:
-    """Loads models on the worker's thread; the last one asked for counts.
+    """A session's use of a pool's models; the last model asked for counts.
 
     ``show_progress`` is called on the event loop, with ``None`` at the end.
+    ``rest_after_s`` says how long nobody must ask until the weights are released.
     """
 
     def __init__(
         self,
-        worker: EngineWorker,
+        pool: ModelPool,
         show_progress: Callable[[LoadProgress | None], None],
     ) -> None:
-        self.state = ModelState()
-        self._worker = worker
+        self.rest_after_s: float | None = None
+        self._pool = pool
         self._show_progress = show_progress
-        self._options: EngineOptions | None = None
-        self._loading: Future[Engine] | None = None
-        self._num_loads = 0
+        self._model: SharedModel | None = None
+
+    @property
+    def state(self) -> ModelState:
+        """What the model is at."""
+        return self._model.state if self._model is not None else ModelState()
 
     @property
     def info(self) -> EngineInfo | None:
         """What is loaded, if anything."""
-        engine = self._worker.engine
-        return engine.info if engine is not None else None
+        return self._model.info if self._model is not None else None
+
+    @property
+    def worker(self) -> EngineWorker:
+        """The thread of the model that was asked for last, which there must be."""
+        assert self._model is not None
+        return self._model.worker
+
+    def show_progress(self, progress: LoadProgress | None) -> None:
+        """Show how loading goes on."""
+        self._show_progress(progress)
 
     def has(self, options: EngineOptions) -> bool:
-        """Return whether this very model is loaded or loading."""
-        return self.state.name in ("loading", "ready") and options == self._options
+        """Return whether this very model is there or on its way."""
+        is_there = self.state.name in ("loading", "ready")
+        return is_there and self._model is not None and options == self._model.options
 
-    async def load(self, options: EngineOptions) -> ModelState | None:
+    async def load(
+        self, options: EngineOptions, *, again: bool = False
+    ) -> ModelState | None:
         """Load a model in place of the one there is; return how that ended.
 
-        ``None`` where another load has begun meanwhile: ``state`` is that one's.
+        One that is there already stays, unless it is wanted ``again``. ``None`` where
+        another model was asked for meanwhile: ``state`` is that one's.
         """
-        self._options = options
-        self._num_loads += 1
-        this_load = self._num_loads
-        self.state = ModelState("loading")
-        loop = asyncio.get_running_loop()
+        old = self._model
+        if old is None or old.options != options:
+            self._model = self._pool.join(self, options)
+            if old is not None:
+                self._pool.leave(self, old, for_another=True)
+        model = self._model
+        assert model is not None
+        state = await model.load(again=again)
+        return state if model is self._model else None
 
-        def report(progress: LoadProgress) -> None:
-            loop.call_soon_threadsafe(self._show_progress, progress)
-
-        self._show_progress(LoadProgress("start"))
-        if self._loading is not None:
-            # One that still waits its turn is not needed any more.
-            self._loading.cancel()
-        self._loading = self._worker.load(options, report)
-        try:
-            state = await _state_after(self._loading)
-        except asyncio.CancelledError:
-            if this_load == self._num_loads:
-                raise
-            return None
-        if this_load != self._num_loads:
-            return None
-        self.state = state
-        self._show_progress(None)
-        return state
-
-    def close(self, timeout_s: float) -> bool:
-        """Release the engine; return whether that was done in time."""
-        if self.state.name == "loading":
-            # Loading cannot be stopped, and there is nothing to release yet.
-            return False
-        return self._worker.close(timeout_s)
-
-
-async def _state_after(loading: Future[Engine]) -> ModelState:
-    try:
-        engine = await asyncio.wrap_future(loading)
-    except StablecodeError as error:
-        return ModelState("failed", str(error))
-    except Exception as error:
-        logger.exception("the model could not be loaded")
-        return ModelState(
-            "failed",
-            f"The model could not be loaded ({type(error).__name__}: {error}). "
-            "Run lsp-stablecode doctor.",
-        )
-    for note in engine.info.notes:
-        logger.info("%s", note)
-    logger.info("loaded in %.0f ms", engine.info.load_ms)
-    return ModelState("ready")
+    def close(self) -> bool:
+        """Give the model back; return whether what had to end has ended."""
+        model, self._model = self._model, None
+        return model is None or self._pool.leave(self, model)

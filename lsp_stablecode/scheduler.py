@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -82,9 +83,7 @@ class Ticket:
         """
         if self._superseded.done():
             raise Superseded
-        future = self._scheduler.worker.run(
-            lambda engine: job(engine, self.cancel), priority
-        )
+        future = self._scheduler.run(self, job, priority)
         work: asyncio.Future[Any] = asyncio.wrap_future(future)
         work.add_done_callback(_consume)
         await asyncio.wait(
@@ -106,13 +105,32 @@ class Scheduler:
     ticket, for work that nobody waits for: whatever happens, it goes first.
     """
 
-    def __init__(self, worker: EngineWorker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Callable[[], EngineWorker]) -> None:
+        self._worker = worker
         self.numbers = itertools.count(1)
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._spare: Ticket | None = None
         self._last_edit_s = 0.0
         self._key_gap_s = 0.2
+
+    def run(
+        self,
+        ticket: Ticket,
+        job: Callable[[Engine, CancelFlag], T],
+        priority: Priority,
+    ) -> Future[T]:
+        """Run a ticket's job on the thread of the model that is used now.
+
+        Work that nobody waits for is stopped as soon as anybody, be it another
+        session, has something to do.
+        """
+        stop = ticket.cancel.set if priority is Priority.LOOK_AHEAD else None
+        return self._worker().run(
+            lambda engine: job(engine, ticket.cancel),
+            priority,
+            owner=id(self),
+            stop=stop,
+        )
 
     def enter(self, uri: str, kind: str, *, explicit: bool) -> Ticket:
         """Supersede the document's older request of this kind; start a new one.

@@ -19,6 +19,7 @@ from lsp_stablecode.completion_handlers import (
 from lsp_stablecode.document_handlers import register_documents
 from lsp_stablecode.files import path_of
 from lsp_stablecode.lifecycle import watch_client
+from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.progress import ProgressReporter
 from lsp_stablecode.protocol import (
     StablecodeProtocol,
@@ -48,7 +49,12 @@ class StablecodeServer(LanguageServer):
 
     protocol: StablecodeProtocol
 
-    def __init__(self, settings: Settings, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tracer: Tracer | None = None,
+        pool: ModelPool | None = None,
+    ) -> None:
         super().__init__(
             name="lsp-stablecode",
             version=__version__,
@@ -63,7 +69,8 @@ class StablecodeServer(LanguageServer):
             protocol_cls=StablecodeProtocol,
             converter_factory=make_converter,
         )
-        self.session = Session(settings, self, tracer)
+        self.is_one_of_several = pool is not None
+        self.session = Session(settings, self, tracer, pool)
         self._progress = ProgressReporter(self)
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -119,9 +126,17 @@ class StablecodeServer(LanguageServer):
             logging.getLogger().setLevel(self.session.settings.log_level.upper())
 
 
-def make_server(settings: Settings, tracer: Tracer | None = None) -> StablecodeServer:
-    """Return a server with all its handlers."""
-    server = StablecodeServer(settings, tracer)
+def make_server(
+    settings: Settings,
+    tracer: Tracer | None = None,
+    pool: ModelPool | None = None,
+) -> StablecodeServer:
+    """Return a server with all its handlers.
+
+    With a ``pool`` it is one of several in this process, which then does not end with
+    the editor's.
+    """
+    server = StablecodeServer(settings, tracer, pool)
     _register_lifecycle(server)
     register_documents(server, server.session)
     register_inline_completion(server, server.session)
@@ -140,7 +155,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         server.take_settings("initialization", params.initialization_options)
         if wants_plain_completion(params.capabilities, session.settings):
             register_plain_completion(server, server.session)
-        if params.process_id is not None:
+        if params.process_id is not None and not server.is_one_of_several:
             watch_client(params.process_id, session.close)
 
     @server.feature(types.INITIALIZED)

@@ -26,6 +26,7 @@ from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
 from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
+from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.notices import Client, Notices
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.query import Query, make_query
@@ -36,7 +37,7 @@ from lsp_stablecode.snooze import Snooze
 from lsp_stablecode.suggestions import Known, SuggestionMemory
 from lsp_stablecode.taste import Taste
 from lsp_stablecode.trace import Tracer
-from lsp_stablecode.worker import EngineWorker, Priority
+from lsp_stablecode.worker import Priority
 from lsp_stablecode.workspace import Workspace
 from model import CancelFlag, Engine, StablecodeError
 
@@ -50,20 +51,24 @@ class Session:
     """Everything that belongs to one connected editor."""
 
     def __init__(
-        self, base_settings: Settings, client: Client, tracer: Tracer | None = None
+        self,
+        base_settings: Settings,
+        client: Client,
+        tracer: Tracer | None = None,
+        pool: ModelPool | None = None,
     ) -> None:
-        worker = EngineWorker()
         self.workspace = Workspace(base_settings.exclude)
         self.documents = self.workspace.documents
-        self.model = ModelHost(worker, client.show_progress)
+        self.model = ModelHost(pool or ModelPool(), client.show_progress)
         self.notices = Notices(client)
         self._sources = SettingsSources(base_settings)
         self._snooze = Snooze()
-        self._scheduler = Scheduler(worker)
+        self._scheduler = Scheduler(lambda: self.model.worker)
         self._memory = SuggestionMemory()
         self._history = History(tracer)
         self._taste = Taste(learns=base_settings.learn_from_use)
         self._gatherer: Gatherer | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._look_ahead = LookAhead(
             self._scheduler, self._memory, self._history, self._gatherer_there
         )
@@ -129,16 +134,15 @@ class Session:
         One that is loaded or loading already stays, unless asked for ``again``.
         """
         options = model_options(self.settings)
+        self.model.rest_after_s = self.settings.rest_after_s
         if self.model.has(options) and not again:
             return
         self._scheduler.stop()
         self._memory.clear()
-        state = await self.model.load(options)
+        state = await self.model.load(options, again=again)
         if state is not None and state.name == "ready":
             # Else the first request would wait for what it imports.
-            self._scheduler.worker.run(
-                lambda _: self._gatherer_there(), Priority.LOOK_AHEAD
-            )
+            self.model.worker.run(lambda _: self._gatherer_there(), Priority.LOOK_AHEAD)
         if state is not None and state.name == "failed":
             # After each failed attempt: somebody just asked for it.
             self.notices.say(state.message, "error", again=True)
@@ -147,12 +151,12 @@ class Session:
         """Stop what runs: ``shutdown`` came."""
         self._scheduler.stop()
 
-    def close(self, timeout_s: float = 2.0) -> bool:
+    def close(self) -> bool:
         """Stop everything; return whether the engine was released in time."""
         self._scheduler.stop()
         self._history.close()
         self._taste.close()
-        return self.model.close(timeout_s)
+        return self.model.close()
 
     # --- documents ---------------------------------------------------------
 
@@ -237,6 +241,8 @@ class Session:
         known = self._memory.recall(document.uri, query.prefix, query.suffix)
         outcome = None if known is None else from_memory(query, self.settings, known)
         if outcome is None:
+            if self.model.state.name == "resting":
+                self._wake()
             if self.model.state.name != "ready":
                 return Outcome(f"empty:model-{self.model.state.name}")
             if not ticket.explicit:
@@ -244,6 +250,12 @@ class Session:
             outcome = await self._generated(ticket, query, known)
         self._look_ahead.follow(ticket, query, outcome, self.settings)
         return outcome
+
+    def _wake(self) -> None:
+        """Load the weights again that were released because nobody used them."""
+        task = asyncio.ensure_future(self.load_model())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _generated(
         self, ticket: Ticket, query: Query, known: Known | None

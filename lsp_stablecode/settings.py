@@ -29,6 +29,7 @@ SECTIONS: Final = ("lsp-stablecode", "lspStablecode")
 
 _METADATA_KEY: Final = "setting"
 _SHOWN_CHARACTERS: Final = 40
+_USUAL_REST_MINUTES: Final = 30
 DEVICE_PATTERN: Final = "^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 """A device's name, as a regular expression."""
 
@@ -251,6 +252,18 @@ class Settings:
             "shown; `auto` does unless the computer runs on its battery.",
         ),
     )
+    unload_after_minutes: int | None = field(
+        default=None,
+        metadata=_metadata(
+            key="unloadAfterMinutes",
+            kind="integer",
+            minimum=0,
+            maximum=1440,
+            automatic=True,
+            description="After so long without a request the model's memory is freed, "
+            "until somebody asks again; `auto` is 30, and 0 keeps it.",
+        ),
+    )
     enable: bool = field(
         default=True,
         metadata=_metadata(
@@ -303,6 +316,14 @@ class Settings:
             description="How much is written to stderr.",
         ),
     )
+
+    @property
+    def rest_after_s(self) -> float | None:
+        """Seconds without a request until the weights are released; ``None``: never."""
+        minutes = self.unload_after_minutes
+        if minutes is None:
+            minutes = _USUAL_REST_MINUTES
+        return 60.0 * minutes or None
 
 
 DEFAULTS: Final = Settings()

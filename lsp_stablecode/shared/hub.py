@@ -1,0 +1,182 @@
+"""The process that holds the models, for all editors of a user.
+
+Each connection is an editor with a server of its own; what they share is the pool of
+models. The hub ends a while after the last editor has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from pygls.io_ import run_async
+
+from lsp_stablecode.lifecycle import leave
+from lsp_stablecode.model_pool import ModelPool
+from lsp_stablecode.server import StablecodeServer, make_server
+from lsp_stablecode.shared.framing import frame
+from lsp_stablecode.shared.front import PING
+from lsp_stablecode.shared.rendezvous import Rendezvous
+from lsp_stablecode.trace import open_tracer
+from model import StablecodeError
+
+logger = logging.getLogger(__name__)
+
+_BROKEN = (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError)
+_LOOK_S = 2.0
+_HELLO_TIMEOUT_S = 10.0
+_MOST_HELLO_BYTES = 65_536
+
+
+class Hub:
+    """Listens for fronts and serves each, all with one pool of models."""
+
+    def __init__(self, rendezvous: Rendezvous, linger_s: float) -> None:
+        self._rendezvous = rendezvous
+        self._linger_s = linger_s
+        self._pool = ModelPool(keeps_unused=True)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+
+    async def run(self) -> None:
+        """Serve until there was no editor for a while."""
+        await self._listen()
+        loop = asyncio.get_running_loop()
+        last_seen_s = loop.time()
+        try:
+            while loop.time() - last_seen_s < self._linger_s:
+                await asyncio.sleep(min(_LOOK_S, self._linger_s))
+                if self._connections:
+                    last_seen_s = loop.time()
+                if not self._rendezvous.is_reachable():
+                    # Somebody has tidied up; new editors must find the way again.
+                    logger.warning("the socket was removed; listening anew")
+                    await self._listen()
+        finally:
+            self._rendezvous.withdraw()
+            await asyncio.to_thread(self._pool.close)
+
+    async def _listen(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        listening = self._rendezvous.listen()
+        listening.setblocking(False)
+        self._listener = await _start_server(self._connected, listening)
+
+    async def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            server = await self._greet(reader, writer)
+            if server is not None:
+                await _serve(server, reader, writer)
+        except _BROKEN as error:
+            logger.warning("a connection broke (%s)", type(error).__name__)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> StablecodeServer | None:
+        """Read a front's hello and answer it; return its server."""
+        hello = await asyncio.wait_for(_read_hello(reader), _HELLO_TIMEOUT_S)
+        address = self._rendezvous.address()
+        secret = address.secret if address else ""
+        if not hmac.compare_digest(secret, str(hello.get("secret"))):
+            logger.warning("a connection without the secret was refused")
+            return None
+        server = None
+        try:
+            server = _make_server(
+                [str(one) for one in hello["arguments"]],
+                Path(str(hello["folder"])),
+                self._pool,
+            )
+            answer: dict[str, object] = {"processId": os.getpid()}
+        except (StablecodeError, KeyError, TypeError) as error:
+            answer = {"refused": str(error)}
+        writer.write(frame(json.dumps(answer).encode()))
+        await writer.drain()
+        return server
+
+
+async def _serve(
+    server: StablecodeServer,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Serve one editor until it has gone, however it went."""
+    server.protocol.set_writer(writer)
+    try:
+        await run_async(threading.Event(), reader, server.protocol)
+    except (OverflowError, MemoryError):
+        logger.error("A message's Content-Length is absurd; the connection is closed.")
+    except SystemExit:
+        pass  # after `exit`
+    finally:
+        server.session.close()
+
+
+async def _start_server(
+    connected: Callable[
+        [asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]
+    ],
+    listening: socket.socket,
+) -> asyncio.Server:
+    if listening.family == getattr(socket, "AF_UNIX", None):
+        return await asyncio.start_unix_server(connected, sock=listening)
+    return await asyncio.start_server(connected, sock=listening)
+
+
+async def _read_hello(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """Return the first message. Raises ``ValueError`` for what is none."""
+    header = await reader.readuntil(b"\r\n\r\n")
+    length = int(header.split(b":", 1)[1])
+    if not 0 < length <= _MOST_HELLO_BYTES:
+        raise ValueError("the hello is too long")
+    hello = json.loads(await reader.readexactly(length))
+    if not isinstance(hello, dict):
+        raise ValueError("the hello is no object")
+    return hello
+
+
+def serve_fronts(rendezvous: Rendezvous, linger_s: float) -> int:
+    """Be the hub, whose lock the caller holds; return the exit code."""
+    hub = Hub(rendezvous, linger_s)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(hub.run())
+    leave(0)
+    return 0
+
+
+def _make_server(
+    arguments: list[str], folder: Path, pool: ModelPool
+) -> StablecodeServer:
+    """Return the server of an editor, from its front's options.
+
+    ``folder`` is the front's working directory. Raises ``SettingsError``.
+    """
+    from lsp_stablecode.cli import parse_serve, settings_from
+
+    options = parse_serve(arguments)
+    trace = None if options.trace is None else folder / options.trace
+    server = make_server(settings_from(options), open_tracer(trace), pool)
+
+    @server.feature(PING)
+    def ping(params: object) -> None:
+        """Answer: that is all a front wants to know."""
+
+    return server

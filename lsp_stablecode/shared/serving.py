@@ -1,0 +1,84 @@
+"""``serve --shared``, from its arguments; imports little, for it must start at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from lsp_stablecode.shared.front import Front
+from lsp_stablecode.shared.rendezvous import Rendezvous
+from model.errors import StablecodeError
+
+FLAG = "--shared"
+
+# What two editors may have different and still share a hub.
+_OF_THE_EDITOR = ("--trace", "--log-level")
+_MOST_LOG_BYTES = 2_000_000
+
+
+def is_shared(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line is ``serve --shared`` and asks for no help."""
+    return (
+        list(arguments[:1]) == ["serve"]
+        and FLAG in arguments
+        and not {"-h", "--help", "--tcp"} & set(arguments)
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve one editor through the hub, and end the process.
+
+    ``arguments`` are those of ``serve``. Returns an exit code where nothing was begun.
+    """
+    arguments = [one for one in arguments if one != FLAG]
+    try:
+        rendezvous = Rendezvous(hub_arguments(arguments))
+        front = Front(rendezvous, arguments, log_file(), sys.stdin.buffer, _output())
+    except (StablecodeError, OSError) as error:
+        print(f"lsp-stablecode: {error}", file=sys.stderr)
+        return 1
+    try:
+        exit_code = front.run()
+    except KeyboardInterrupt:
+        exit_code = 130
+    sys.stderr.flush()
+    # Python's own exit would wait for the thread that reads standard input.
+    os._exit(exit_code)
+
+
+def hub_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that decide which hub an editor joins."""
+    kept: list[str] = []
+    skip = False
+    for one in arguments:
+        if skip:
+            skip = False
+        elif one in _OF_THE_EDITOR:
+            skip = True
+        elif not one.startswith(tuple(f"{name}=" for name in _OF_THE_EDITOR)):
+            kept.append(one)
+    return kept
+
+
+def log_file() -> Path:
+    """Return where hubs log to; an old log that has grown is put aside."""
+    import platformdirs
+
+    path = platformdirs.user_log_path("lsp-stablecode", appauthor=False) / "hub.log"
+    try:
+        if path.stat().st_size > _MOST_LOG_BYTES:
+            path.replace(path.with_suffix(".old.log"))
+    except OSError:
+        # None yet, or another front was faster.
+        pass
+    return path
+
+
+def _output() -> BinaryIO:
+    """Return the real standard output, which nobody prints to."""
+    output = open(os.dup(sys.stdout.fileno()), "wb")  # noqa: SIM115
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return output

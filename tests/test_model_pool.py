@@ -1,0 +1,191 @@
+"""Sessions share a model; its weights go when nobody wants them, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lsp_stablecode.model_host import ModelHost
+from lsp_stablecode.model_pool import ModelPool, SharedModel
+from lsp_stablecode.worker import Priority
+from model import EngineOptions, LoadProgress
+
+ECHO = EngineOptions("echo")
+SLOW = EngineOptions("echo:1")
+
+
+class Person:
+    """A session's host, and what was shown of loading."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        self.shown: list[str | None] = []
+        self.host = ModelHost(pool, self._show)
+
+    def _show(self, progress: LoadProgress | None) -> None:
+        self.shown.append(progress.stage if progress is not None else None)
+
+
+def models(pool: ModelPool) -> list[SharedModel]:
+    return list(pool)
+
+
+async def test_equal_options_are_one_model() -> None:
+    pool = ModelPool()
+    one, other = Person(pool), Person(pool)
+    states = await asyncio.gather(one.host.load(ECHO), other.host.load(ECHO))
+    assert [state and state.name for state in states] == ["ready", "ready"]
+    assert one.host.worker is other.host.worker
+    assert len(models(pool)) == 1
+    # Whoever joins a load that goes on sees it, and sees its end.
+    assert one.shown[-1] is None
+    assert other.shown[-1] is None
+    assert pool.close()
+
+
+async def test_other_options_are_another_model() -> None:
+    pool = ModelPool()
+    one, other = Person(pool), Person(pool)
+    await one.host.load(ECHO)
+    await other.host.load(SLOW)
+    assert one.host.worker is not other.host.worker
+    assert {model.options for model in pool} == {ECHO, SLOW}
+    pool.close()
+
+
+async def test_a_model_goes_with_its_last_session() -> None:
+    pool = ModelPool()
+    one, other = Person(pool), Person(pool)
+    await one.host.load(ECHO)
+    await other.host.load(ECHO)
+    worker = one.host.worker
+    assert one.host.close()
+    assert worker.engine is not None
+    assert other.host.close()
+    assert worker.engine is None
+    assert models(pool) == []
+
+
+async def test_a_hub_keeps_a_model_for_the_next_editor() -> None:
+    pool = ModelPool(keeps_unused=True)
+    one = Person(pool)
+    await one.host.load(ECHO)
+    worker = one.host.worker
+    one.host.close()
+    other = Person(pool)
+    await other.host.load(ECHO)
+    assert other.host.worker is worker
+    assert other.shown == []
+    pool.close()
+
+
+@pytest.mark.parametrize("keeps_unused", [False, True])
+async def test_who_switches_frees_the_old_model(keeps_unused: bool) -> None:
+    """Two models at once may not fit."""
+    pool = ModelPool(keeps_unused=keeps_unused)
+    one = Person(pool)
+    await one.host.load(ECHO)
+    worker = one.host.worker
+    await one.host.load(SLOW)
+    assert worker.engine is None
+    assert [model.options for model in pool] == [SLOW]
+    assert one.host.info is not None
+    assert one.host.info.model == "echo:1"
+    pool.close()
+
+
+async def test_the_last_model_asked_for_counts() -> None:
+    pool = ModelPool()
+    one = Person(pool)
+    first = asyncio.ensure_future(one.host.load(ECHO))
+    await asyncio.sleep(0)
+    second = await one.host.load(SLOW)
+    assert await first is None
+    assert second is not None
+    assert second.name == "ready"
+    assert one.host.info is not None
+    assert one.host.info.model == "echo:1"
+    assert one.shown[-1] is None
+    pool.close()
+
+
+async def test_a_failed_load_says_why_and_can_be_tried_again() -> None:
+    pool = ModelPool()
+    one = Person(pool)
+    state = await one.host.load(EngineOptions("echo:no"))
+    assert state is not None
+    assert state.name == "failed"
+    assert "echo:no" in state.message
+    state = await one.host.load(EngineOptions("echo:no"))
+    assert state is not None
+    assert state.name == "failed"
+    pool.close()
+
+
+async def test_unused_weights_are_released_and_come_back() -> None:
+    pool = ModelPool()
+    one = Person(pool)
+    one.host.rest_after_s = 0.01
+    await one.host.load(ECHO)
+    (model,) = models(pool)
+    await asyncio.sleep(0.05)
+    model.rest_if_idle()
+    assert one.host.state.name == "resting"
+    await asyncio.wrap_future(model.worker.unload())
+    assert one.host.info is None
+    assert not one.host.has(ECHO)
+    one.shown.clear()
+    state = await one.host.load(ECHO)
+    assert state is not None
+    assert state.name == "ready"
+    assert one.shown[0] is not None
+    assert one.host.info is not None
+    pool.close()
+
+
+@pytest.mark.parametrize("waits", [(0.01, None), (0.01, 1000.0)])
+async def test_the_most_patient_user_decides(waits: tuple[float | None, ...]) -> None:
+    pool = ModelPool()
+    for rest_after_s in waits:
+        person = Person(pool)
+        person.host.rest_after_s = rest_after_s
+        await person.host.load(ECHO)
+    (model,) = models(pool)
+    await asyncio.sleep(0.05)
+    model.rest_if_idle()
+    assert model.state.name == "ready"
+    pool.close()
+
+
+async def test_a_model_at_work_does_not_rest() -> None:
+    pool = ModelPool()
+    one = Person(pool)
+    one.host.rest_after_s = 0.01
+    await one.host.load(ECHO)
+    (model,) = models(pool)
+    go_on = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(_: object) -> None:
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+
+    running = model.worker.run(work, Priority.AUTOMATIC)
+    await asyncio.sleep(0.05)
+    model.rest_if_idle()
+    assert model.state.name == "ready"
+    go_on.set()
+    await asyncio.wrap_future(running)
+    pool.close()
+
+
+async def test_a_reload_is_everybodys() -> None:
+    pool = ModelPool()
+    one, other = Person(pool), Person(pool)
+    await one.host.load(ECHO)
+    await other.host.load(ECHO)
+    engine = one.host.worker.engine
+    await one.host.load(ECHO, again=True)
+    assert one.host.worker.engine is not engine
+    assert other.shown[-1] is None
+    assert len(other.shown) > 1
+    pool.close()

@@ -1,0 +1,311 @@
+"""One engine process for several editors, which survive whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Editor, Start
+
+from lsp_stablecode.shared.framing import frame
+from lsp_stablecode.shared.rendezvous import Rendezvous
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix signals")
+
+_TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
+_REST = "lue = compute(width)"
+_WAIT_S = 60.0
+_SHORT_RUNTIME_FOLDERS = "/tmp" if os.path.isdir("/tmp") else None
+
+
+class Hubs:
+    """The hubs of a test's own runtime folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def process(self) -> psutil.Process:
+        """Return the hub's process, of which there is to be one."""
+        (address,) = self.folder.glob("*.json")
+        return psutil.Process(json.loads(address.read_text())["process_id"])
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all hubs of this folder, whether they can be found or not."""
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if str(self.folder) in words and "hub" in words:
+                found.append(process)
+        return found
+
+
+@pytest.fixture
+def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
+    """Give the test a runtime folder; no process of it outlives the test."""
+    with tempfile.TemporaryDirectory(dir=_SHORT_RUNTIME_FOLDERS) as folder:
+        monkeypatch.setenv("LSP_STABLECODE_RUNTIME", folder)
+        hubs = Hubs(Path(folder))
+        yield hubs
+        for process in hubs.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                process.wait(10)
+
+
+@pytest.fixture
+def join(hubs: Hubs, start: Start) -> Callable[..., Awaitable[Editor]]:
+    """Return a function that starts an editor which shares."""
+
+    async def one(*arguments: str, **options: Any) -> Editor:
+        return await start("--shared", *arguments, **options)
+
+    return one
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is so."""
+    deadline_s = time.monotonic() + _WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+async def suggestion(editor: Editor, uri: str, line: int, character: int) -> str:
+    """Ask until there is an answer: a hub may just be starting."""
+    deadline_s = time.monotonic() + _WAIT_S
+    while True:
+        texts = await editor.texts(uri, line, character)
+        if texts:
+            return str(texts[0])
+        assert time.monotonic() < deadline_s, "no suggestion came"
+        await asyncio.sleep(0.05)
+
+
+Join = Callable[..., Awaitable[Editor]]
+
+
+async def test_two_editors_share_a_process(join: Join, hubs: Hubs) -> None:
+    """Each has its own documents, under the same names too."""
+    one, other = await join(), await join()
+    first = one.open(_TEXT)
+    second = other.open(_TEXT.replace("compute", "measure"))
+    assert await suggestion(one, first, 4, 6) == _REST
+    assert await suggestion(other, second, 4, 6) == _REST.replace("compute", "measure")
+    assert len(hubs.processes()) == 1
+
+
+async def test_editors_that_start_at_once_share_too(join: Join, hubs: Hubs) -> None:
+    editors = await asyncio.gather(*(join() for _ in range(4)))
+    answers = [suggestion(one, one.open(_TEXT), 4, 6) for one in editors]
+    assert set(await asyncio.gather(*answers)) == {_REST}
+    await until(lambda: len(hubs.processes()) == 1)
+
+
+async def test_other_options_have_another_process(join: Join, hubs: Hubs) -> None:
+    await join()
+    await join("--threads", "1")
+    assert len(hubs.processes()) == 2
+
+
+async def test_a_killed_engine_costs_one_empty_answer(join: Join, hubs: Hubs) -> None:
+    """What was typed meanwhile is not lost, and both editors go on."""
+    one, other = await join(model="echo:60"), await join(model="echo:60")
+    first, second = one.open(_TEXT), other.open(_TEXT)
+    waiting = asyncio.ensure_future(one.ask(first, 4, 6))
+    await asyncio.sleep(0.3)
+    hub = hubs.process()
+    hub.kill()
+    assert not (await asyncio.wait_for(waiting, _WAIT_S)).items
+    one.change(first, "l", (4, 6))
+    assert await suggestion(one, first, 4, 7) == _REST[1:]
+    assert await suggestion(other, second, 4, 6) == _REST
+    assert hubs.process() != hub
+
+
+async def test_a_stopped_engine_hangs_nobody(join: Join, hubs: Hubs) -> None:
+    editor = await join()
+    uri = editor.open(_TEXT)
+    assert await suggestion(editor, uri, 4, 6) == _REST
+    hub = hubs.process()
+    hub.suspend()
+    started_s = time.monotonic()
+    assert await editor.texts(uri, 4, 6) == []
+    assert time.monotonic() - started_s < 30
+    # It is known by now, so nobody waits again.
+    editor.change(uri, "l", (4, 6))
+    assert await editor.texts(uri, 4, 7) == []
+    hub.resume()
+    assert await suggestion(editor, uri, 4, 7) == _REST[1:]
+    assert hubs.process() == hub
+
+
+async def test_a_removed_socket_is_made_again(join: Join, hubs: Hubs) -> None:
+    one = await join()
+    hub = hubs.process()
+    for file in hubs.folder.iterdir():
+        if file.suffix in (".sock", ".json"):
+            file.unlink()
+    other = await join()
+    assert await suggestion(other, other.open(_TEXT), 4, 6) == _REST
+    assert await suggestion(one, one.open(_TEXT), 4, 6) == _REST
+    await until(lambda: hubs.processes() == [hub])
+
+
+async def test_a_killed_front_leaves_the_others_alone(join: Join, hubs: Hubs) -> None:
+    one, other = await join(), await join()
+    server = one.client._server
+    assert server is not None
+    server.kill()
+    await server.wait()
+    assert await suggestion(other, other.open(_TEXT), 4, 6) == _REST
+    await until(lambda: len(hubs.process().children()) == 0)
+
+
+async def test_what_was_switched_off_stays_off(join: Join, hubs: Hubs) -> None:
+    editor = await join()
+    uri = editor.open(_TEXT)
+    assert await editor.command("toggle") is False
+    hubs.process().kill()
+    await until(lambda: len(hubs.processes()) == 1)
+
+    async def status() -> Any:
+        with contextlib.suppress(Exception):
+            return await editor.status()
+
+    while (told := await status()) is None or told["state"] != "ready":
+        await asyncio.sleep(0.05)
+    assert told["enabled"] is False
+    assert await editor.texts(uri, 4, 6) == []
+    assert await editor.command("toggle") is True
+    assert await suggestion(editor, uri, 4, 6) == _REST
+
+
+async def test_an_engine_that_keeps_dying_is_reported(join: Join, hubs: Hubs) -> None:
+    """Once, and the editor is answered all the while."""
+    editor = await join()
+    uri = editor.open(_TEXT)
+    messages: list[str] = []
+
+    def shown() -> bool:
+        messages[:] = [one.message for one in editor.client.messages]
+        return bool(messages)
+
+    for _ in range(3):
+        # Only one that the editor has joined is one it can lose.
+        assert await suggestion(editor, uri, 4, 6) == _REST
+        hubs.process().kill()
+    await until(shown)
+    assert len(messages) == 1
+    assert "3 times" in messages[0]
+    started_s = time.monotonic()
+    assert await editor.texts(uri, 4, 6) == []
+    assert time.monotonic() - started_s < 5
+
+
+async def test_whoever_does_not_know_the_secret_is_refused(
+    join: Join, hubs: Hubs
+) -> None:
+    await join()
+    (file,) = hubs.folder.glob("*.json")
+    address = json.loads(file.read_text())
+    assert address["secret"]
+    for secret in ("", "0" * 64, None, 7):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.settimeout(_WAIT_S)
+            stranger.connect(address["path"])
+            hello = {"secret": secret, "arguments": [], "folder": "/"}
+            stranger.sendall(frame(json.dumps(hello).encode()))
+            assert stranger.recv(100) == b""
+
+
+async def test_noise_on_the_socket_disturbs_nobody(join: Join, hubs: Hubs) -> None:
+    editor = await join()
+    (file,) = hubs.folder.glob("*.json")
+    path = json.loads(file.read_text())["path"]
+    for noise in (b"\0" * 70_000, b"Content-Length: -5\r\n\r\n", frame(b"[]"), b""):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(path)
+            with contextlib.suppress(OSError):
+                stranger.sendall(noise)
+    assert await suggestion(editor, editor.open(_TEXT), 4, 6) == _REST
+
+
+async def test_a_front_is_light(join: Join, hubs: Hubs) -> None:
+    """No model, no pygls: their imports take longer than a front may."""
+    editor = await join()
+    server = editor.client._server
+    assert server is not None
+    front = psutil.Process(server.pid)
+    assert front.memory_info().rss < 80e6
+    program = (
+        "import sys, lsp_stablecode.shared.serving as s;"
+        "print([one for one in ('torch', 'pygls', 'lsprotocol', 'numpy', 'asyncio')"
+        " if one in sys.modules])"
+    )
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert imported.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("--no-such-option",), ("--device", "toaster")])
+def test_wrong_options_are_told(hubs: Hubs, arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "lsp_stablecode", "serve", "--shared", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as front:
+        # An editor keeps the pipe open.
+        assert front.wait(_WAIT_S) == 2
+        assert front.stderr is not None
+        assert arguments[-1] in front.stderr.read()
+
+
+def test_the_hub_ends_after_its_last_editor(hubs: Hubs) -> None:
+    """It cleans up behind itself, and a second one never begins."""
+    command = [sys.executable, "-m", "lsp_stablecode", "hub", "--linger", "1.5"]
+    command += ["--folder", str(hubs.folder)]
+    hub = subprocess.Popen(command)
+    deadline_s = time.monotonic() + _WAIT_S
+    while not list(hubs.folder.glob("*.json")) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    second = subprocess.run(command, timeout=_WAIT_S)
+    assert second.returncode == 0
+    assert hub.poll() is None
+    assert hub.wait(_WAIT_S) == 0
+    assert {one.suffix for one in hubs.folder.iterdir()} <= {".lock"}
+
+
+def test_a_dead_hubs_address_is_no_hindrance(hubs: Hubs) -> None:
+    rendezvous = Rendezvous([], hubs.folder)
+    rendezvous.listen().close()
+    address = json.loads(rendezvous.address_file.read_text())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    address["process_id"] = gone.pid
+    rendezvous.address_file.write_text(json.dumps(address))
+    command = [sys.executable, "-m", "lsp_stablecode", "serve", "--shared"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as front:
+        assert front.stdin is not None
+        assert front.stdout is not None
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+        params = {"params": {"processId": None, "capabilities": {}, "rootUri": None}}
+        front.stdin.write(frame(json.dumps({**request, **params}).encode()))
+        front.stdin.flush()
+        assert front.stdout.readline().startswith(b"Content-Length")
+        front.stdin.close()
