@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lsp_stablecode import __version__
-from lsp_stablecode.bench.options import add_options, positive
+from lsp_stablecode.bench.options import above_zero, add_options, positive
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.evaluation.options import add_repository
 from lsp_stablecode.settings import Settings, parse_settings
@@ -97,6 +97,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="share one engine process with your other editors",
     )
+    serve.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write all messages to FILE, source text included, for `replay`",
+    )
     serve.set_defaults(run=_lazy("serve"))
 
     # Not for people, so without a help text: `serve --shared` starts it.
@@ -144,6 +150,27 @@ def make_parser() -> argparse.ArgumentParser:
     for action, sub in actions.choices.items():
         _add_log_options(sub)
         sub.set_defaults(run=_lazy("models"), action=action)
+
+    replay = commands.add_parser(
+        "replay",
+        parents=[common, trace],
+        help="play a recorded session again and compare the answers",
+        description="Play a session that `serve --record FILE` has recorded at a "
+        "fresh server, at its own speed, and compare what is suggested.",
+    )
+    replay.add_argument("recording", metavar="FILE")
+    replay.add_argument(
+        "--speed",
+        type=above_zero,
+        default=1.0,
+        metavar="X",
+        help="play X times as fast (default: 1)",
+    )
+    replay.add_argument("--json", action="store_true", help="print JSON")
+    replay.add_argument(
+        "--check", action="store_true", help="exit with 1 where answers differ"
+    )
+    replay.set_defaults(run=_lazy("replay"))
 
     listing = commands.add_parser(
         "settings",

@@ -8,6 +8,7 @@
     │   ├── DocumentDecodeError          the file's bytes are not UTF-8
     │   ├── DocumentNotOpenError         the editor never opened it, or has closed it
     │   └── PositionError                a line or column outside the file
+    ├── RecordingError                   a recorded session that cannot be used
     └── SettingsError                    a setting of the wrong type
 
 An error's text is one sentence that says what is wrong; ``hint`` says what to do.
@@ -40,3 +41,7 @@ class PositionError(DocumentError):
 
 class SettingsError(StablecodeError):
     """Settings, or one of them, are not of the type they have to be."""
+
+
+class RecordingError(StablecodeError):
+    """A recorded session cannot be written, read or played again."""

@@ -15,6 +15,7 @@ from pygls.io_ import run_async
 
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.lifecycle import leave
+from lsp_stablecode.recording import recorded
 from lsp_stablecode.server import StablecodeServer, make_server
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.trace import open_tracer
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGINT, lambda *_: _stop(server, 130))
     try:
         if address is None:
-            server.start_io(stdout=take_stdout())
+            server.start_io(*recorded(sys.stdin.buffer, take_stdout(), options.record))
         else:
             print(f"listening on {address[0]}:{address[1]}", file=sys.stderr)
             asyncio.run(serve_tcp(server, *address))

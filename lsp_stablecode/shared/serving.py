@@ -13,9 +13,10 @@ from lsp_stablecode.shared.rendezvous import Rendezvous
 from model.errors import StablecodeError
 
 FLAG = "--shared"
+_RECORD = "--record"
 
 # What two editors may have different and still share a hub.
-_OF_THE_EDITOR = ("--trace", "--log-level")
+_OF_THE_EDITOR = ("--trace", "--log-level", _RECORD)
 _MOST_LOG_BYTES = 2_000_000
 
 
@@ -36,7 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     arguments = [one for one in arguments if one != FLAG]
     try:
         rendezvous = Rendezvous(hub_arguments(arguments))
-        front = Front(rendezvous, arguments, log_file(), sys.stdin.buffer, _output())
+        streams = sys.stdin.buffer, _output()
+        if path := _value_of(_RECORD, arguments):
+            from lsp_stablecode.recording import recorded
+
+            streams = recorded(*streams, Path(path))
+        front = Front(rendezvous, arguments, log_file(), *streams)
     except (StablecodeError, OSError) as error:
         print(f"lsp-stablecode: {error}", file=sys.stderr)
         return 1
@@ -61,6 +67,16 @@ def hub_arguments(arguments: Sequence[str]) -> list[str]:
         elif not one.startswith(tuple(f"{name}=" for name in _OF_THE_EDITOR)):
             kept.append(one)
     return kept
+
+
+def _value_of(name: str, arguments: Sequence[str]) -> str | None:
+    """Return what stands after an option."""
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if one == name:
+            return following
+        if one.startswith(f"{name}="):
+            return one.partition("=")[2]
+    return None
 
 
 def log_file() -> Path:
