@@ -281,6 +281,7 @@ def make_parser() -> argparse.ArgumentParser:
         ("engine", "prefill, decoding, verification, starts and memory"),
         ("keys", "from a key to its suggestion, while a real file is typed"),
         ("typing", "real typing at human speed: delays, requests, keys saved"),
+        ("shared", "several editors that share one engine: delays, fairness, memory"),
         ("drafts", "what guessing tokens ahead gains"),
     ):
         sub = kinds.add_parser(kind, parents=[common], help=text, description=text)

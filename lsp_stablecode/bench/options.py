@@ -16,8 +16,16 @@ def add_options(parser: argparse.ArgumentParser, kind: str) -> None:
     group.add_argument(
         "--quick", action="store_true", help="a short run that shows that it works"
     )
-    if kind == "typing":
+    if kind in ("typing", "shared"):
         _add_typing_options(parser, group)
+        if kind == "shared":
+            group.add_argument(
+                "--editors",
+                type=positive,
+                default=8,
+                metavar="N",
+                help="how many editors share the engine (default: 8)",
+            )
         return
     group.add_argument(
         "--repetitions", type=positive, metavar="N", help="how often all is repeated"

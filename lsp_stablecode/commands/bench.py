@@ -43,7 +43,7 @@ from lsp_stablecode.bench.show import drafts_summary, keys_summary, print_report
 from lsp_stablecode.bench.start import measure_starts
 from lsp_stablecode.bench.typing_picture import draw_typing
 from lsp_stablecode.bench.typing_report import print_typing
-from lsp_stablecode.commands.bench_typing import bench_typing
+from lsp_stablecode.commands.bench_typing import bench_shared, bench_typing
 from lsp_stablecode.commands.console import load_with_progress, progress_bar
 from lsp_stablecode.commands.infilling import check_writable
 from lsp_stablecode.demo.picture import check_place
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     _KINDS[options.kind](options, settings, report)
     show, picture = (
         (print_typing, draw_typing)
-        if options.kind == "typing"
+        if options.kind in ("typing", "shared")
         else (print_report, draw)
     )
     show(report, _console(to_stderr=options.json == "-"))
@@ -276,6 +276,7 @@ _KINDS = {
     "engine": bench_engine,
     "keys": bench_keys,
     "typing": bench_typing,
+    "shared": bench_shared,
     "drafts": bench_drafts,
 }
 

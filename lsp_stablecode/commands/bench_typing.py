@@ -10,6 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from lsp_stablecode.bench.report import Report
+from lsp_stablecode.bench.shared_run import (
+    SharedRun,
+    Work,
+    shared_summary,
+    shared_totals,
+)
 from lsp_stablecode.bench.typing_places import Place, choose_places, copy_work
 from lsp_stablecode.bench.typing_report import (
     typing_figures,
@@ -39,12 +45,11 @@ def bench_typing(
         settings, learn_from_use=False, context=settings.context and options.context
     )
     report.settings = to_wire(settings) | {"plan": asdict(plan)}
-    num_keys = plan.num_keys or int((plan.minutes or 0) * _KEYS_A_MINUTE * plan.speed)
     folder, places = choose_places(
         options.path,
         language_id=options.language,
         seed=plan.seed,
-        num_characters=num_keys * _CHARACTERS_A_KEY,
+        num_characters=_num_keys(plan) * _CHARACTERS_A_KEY,
     )
     with tempfile.TemporaryDirectory(prefix="typing-") as directory:
         work = Path(directory, folder.name or "work").resolve()
@@ -52,6 +57,57 @@ def bench_typing(
         copy_work(folder, places, work)
         asyncio.run(_type_all(folder, places, work, plan, settings, report))
     report.details["summary"] = typing_summary(report.details["totals"])
+
+
+def bench_shared(
+    options: argparse.Namespace, settings: Settings, report: Report
+) -> None:
+    """Fill a report with what comes of several editors with one engine."""
+    plan = plan_from(options)
+    settings = replace(
+        settings, learn_from_use=False, context=settings.context and options.context
+    )
+    plan_json = {**asdict(plan), "editors": options.editors}
+    report.settings = to_wire(settings) | {"plan": plan_json}
+    shared = SharedRun()
+    with tempfile.TemporaryDirectory(prefix="typing-") as directory:
+        works = [
+            _work(options, replace(plan, seed=plan.seed + number), Path(directory))
+            for number in range(options.editors)
+        ]
+        with progress_bar() as progress:
+            task = progress.add_task("typing", total=None)
+            asyncio.run(
+                shared.play(
+                    works, plan, to_wire(settings), lambda: progress.advance(task)
+                )
+            )
+    report.model = shared.model
+    sittings = [one for run in shared.runs for one in run.sittings]
+    report.figures += typing_figures(sittings)
+    report.details["totals"] = shared_totals(shared)
+    report.details["memory"] = shared.memory
+    report.details["summary"] = shared_summary(report.details["totals"])
+    if not all(run.is_over for run in shared.runs):
+        report.note("There was nothing left to type; the run is shorter than asked.")
+
+
+def _work(options: argparse.Namespace, plan: TypingPlan, directory: Path) -> Work:
+    """Choose one editor's places and copy its files."""
+    folder, places = choose_places(
+        options.path,
+        language_id=options.language,
+        seed=plan.seed,
+        num_characters=_num_keys(plan) * _CHARACTERS_A_KEY,
+    )
+    copies = Path(directory, str(plan.seed), folder.name or "work").resolve()
+    copies.mkdir(parents=True)
+    copy_work(folder, places, copies)
+    return Work(folder, copies, places)
+
+
+def _num_keys(plan: TypingPlan) -> int:
+    return plan.num_keys or int((plan.minutes or 0) * _KEYS_A_MINUTE * plan.speed)
 
 
 def plan_from(options: argparse.Namespace) -> TypingPlan:

@@ -71,7 +71,7 @@ def hub_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
     """Return what stands after an option."""
-    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=False):
         if one == name:
             return following
         if one.startswith(f"{name}="):
