@@ -31,7 +31,11 @@ _LOG_LEVELS = ("error", "warning", "info", "debug")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = make_parser()
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--stdio"]:
+        # All that some editors let a server's command line be is a program and this.
+        given.insert(0, "serve")
+    options = parser.parse_args(given)
     run = getattr(options, "run", None)
     if run is None:
         parser.print_help(sys.stderr)
@@ -91,6 +95,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--tcp",
         metavar="HOST:PORT",
         help="listen there for one editor instead of using standard input",
+    )
+    serve.add_argument(
+        "--stdio",
+        action="store_true",
+        help="use standard input, as without; many editors say so",
     )
     serve.add_argument(
         "--shared",

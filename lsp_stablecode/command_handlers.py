@@ -36,18 +36,18 @@ def register_commands(server: LanguageServer, session: Session) -> None:
 
     @server.command(STATUS)
     def status(*arguments: Any) -> Any:
-        return session.status()
+        return session.describe()
 
     @server.command(TOGGLE)
     def toggle(*arguments: Any) -> bool:
         language_id = _first(arguments)
         if language_id is None:
-            return session.toggle()
+            return session.switch.toggle()
         if not isinstance(language_id, str) or not language_id.strip():
             raise JsonRpcInvalidParams(
                 f"{TOGGLE} takes a language identifier, such as python, or nothing."
             )
-        return session.toggle_language(language_id)
+        return session.switch.toggle_language(language_id)
 
     @server.command(SNOOZE)
     def snooze(*arguments: Any) -> int:
@@ -60,12 +60,12 @@ def register_commands(server: LanguageServer, session: Session) -> None:
                 f"{SNOOZE} takes minutes from 0 to {_LONGEST_SNOOZE_MINUTES}, "
                 "where 0 ends the pause."
             )
-        return session.snooze(minutes)
+        return session.switch.snooze(minutes)
 
     @server.command(RELOAD)
     async def reload(*arguments: Any) -> Any:
         await session.load_model(again=True)
-        return session.status()
+        return session.describe()
 
 
 def _first(arguments: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lsp_stablecode.asking import ask
 from lsp_stablecode.context.rendering import display_path, repository_name
-from lsp_stablecode.indentation import lead_of
+from lsp_stablecode.indentation import USUAL_UNIT, in_unit, lead_of
 from lsp_stablecode.judgement.cliff import make_token_rule
 from lsp_stablecode.judgement.judge import least_first_line_of
 from lsp_stablecode.lexis import split_at_cursor
@@ -88,10 +88,10 @@ def generate(
     started = time.perf_counter()
     prefix, suffix = query.near
     shape = decide_shape(prefix, suffix, query.language_id, settings.multi_line)
-    lead = lead_of(prefix, suffix, shape)
+    lead = lead_of(prefix, suffix, shape, query.indent_unit or USUAL_UNIT)
     if lead and (known is None or not known.rest):
         # As if it had been typed; a suggestion then begins with it.
-        typed = replace(query, prefix=query.prefix + lead)
+        typed = replace(query, prefix=query.prefix + lead, indent_unit="")
         outcome = generate(
             engine,
             typed,
@@ -126,6 +126,8 @@ def generate(
     )
 
     result, finished = ask(engine, request, query, shape, cancel, on_text)
+    if query.indent_unit:
+        finished = [_indented(one, query) for one in finished]
     offered = [
         (one, candidate.finish_reason)
         for one, candidate in zip(finished, result.candidates, strict=True)
@@ -177,6 +179,15 @@ def _gather(
         # What is odd about another file must not cost this one its suggestions.
         logger.exception("no context could be gathered")
         return ()
+
+
+def _indented(one: Finished, query: Query) -> Finished:
+    """Return a suggestion indented as the editor does it."""
+    before, _ = split_at_cursor(query.prefix[-2000:], "")
+    text = in_unit(
+        one.text, query.indent_unit, query.language_id, at_line_start=not before
+    )
+    return replace(one, text=text)
 
 
 def _led_by(lead: str, outcome: Outcome) -> Outcome:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
+from lsp_stablecode.copilot import indent_unit
 from lsp_stablecode.items import Selected
+from lsp_stablecode.protocol import InlineCompletionParams
 from lsp_stablecode.session import Session
 from lsp_stablecode.wire import (
-    accepted_command,
     completion_item,
+    inline_list,
     position_of,
-    range_of,
     wants_plain_completion,
 )
 
@@ -24,7 +25,7 @@ def register_inline_completion(server: LanguageServer, session: Session) -> None
         types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions()
     )
     async def inline_completion(
-        params: types.InlineCompletionParams,
+        params: InlineCompletionParams,
     ) -> types.InlineCompletionList:
         info = params.context.selected_completion_info
         selected = None
@@ -38,17 +39,9 @@ def register_inline_completion(server: LanguageServer, session: Session) -> None
             explicit=params.context.trigger_kind
             == types.InlineCompletionTriggerKind.Invoked,
             selected=selected,
+            indent_unit=indent_unit(params.formatting_options),
         )
-        return types.InlineCompletionList(
-            items=[
-                types.InlineCompletionItem(
-                    insert_text=one.text,
-                    range=range_of(one),
-                    command=accepted_command(one),
-                )
-                for one in items
-            ]
-        )
+        return inline_list(items)
 
 
 def register_plain_completion(server: LanguageServer, session: Session) -> None:

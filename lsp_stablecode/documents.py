@@ -49,6 +49,25 @@ def num_units(text: str, encoding: PositionEncoding) -> int:
     return len(text.encode(codec, "surrogatepass")) // unit_bytes
 
 
+def num_characters(text: str, units: int, encoding: PositionEncoding) -> int:
+    """Count the code points of ``text`` that stand within its first code units."""
+    # No character is less than one unit, so there is no need to look further.
+    most = min(max(units, 0), len(text))
+    if encoding is PositionEncoding.UTF32 or text.isascii():
+        return most
+    # Bisected piece by piece: no piece is encoded twice, so that a position in
+    # a line of megabytes costs what encoding that line costs.
+    count, counted_units, beyond = 0, 0, most + 1
+    while beyond - count > 1:
+        middle = (count + beyond) // 2
+        piece = num_units(text[count:middle], encoding)
+        if counted_units + piece <= units:
+            count, counted_units = middle, counted_units + piece
+        else:
+            beyond = middle
+    return count
+
+
 def split_lines(text: str) -> list[str]:
     """Split into lines that keep their ends; only the last one has no end.
 
@@ -138,24 +157,8 @@ class Document:
         """Turn a wire position into (line, column in code points) inside the text."""
         if line >= self.num_lines:
             return self.num_lines - 1, len(self._lines[-1])
-        line, character = max(line, 0), max(character, 0)
-        text = self.line_text(line)
-        # No character is less than one unit, so there is no need to look further.
-        most = min(character, len(text))
-        if self.encoding is PositionEncoding.UTF32 or text.isascii():
-            return line, most
-
-        # Bisected piece by piece: no piece is encoded twice, so that a position in
-        # a line of megabytes costs what encoding that line costs.
-        column, units, beyond = 0, 0, most + 1
-        while beyond - column > 1:
-            middle = (column + beyond) // 2
-            piece = num_units(text[column:middle], self.encoding)
-            if units + piece <= character:
-                column, units = middle, units + piece
-            else:
-                beyond = middle
-        return line, column
+        line = max(line, 0)
+        return line, num_characters(self.line_text(line), character, self.encoding)
 
     def character_at(self, line: int, column: int) -> int:
         """Turn a column in code points into the wire's ``character``."""

@@ -48,10 +48,23 @@ class History:
         """Count that somebody came where was looked ahead."""
         self._look_ahead["used"] += 1
 
-    def note_accepted(self, identifier: str, num_characters: int | None) -> None:
-        """Record that a suggestion, or its first characters, was accepted."""
-        self._num_accepted += 1
+    def note_shown(self, identifier: str) -> None:
+        """Record that an editor says it shows a suggestion."""
+        self._tracer.record("shown", id=identifier)
+
+    def note_accepted(
+        self, identifier: str, num_characters: int | None, *, is_first: bool
+    ) -> None:
+        """Record that a suggestion, or its first characters, was accepted.
+
+        However many parts it is accepted in, it counts once: the ``is_first``.
+        """
+        self._num_accepted += is_first
         self._tracer.record("accepted", id=identifier, characters=num_characters)
+
+    def note_rejected(self, identifier: str) -> None:
+        """Record that an editor says the user does not want a suggestion."""
+        self._tracer.record("rejected", id=identifier)
 
     def last(self, uri: str) -> Outcome | None:
         """Return a document's last outcome that was not overtaken."""

@@ -21,12 +21,16 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A suggestion in wire positions; the range is on one line."""
+    """A suggestion in wire positions; the range is on one line.
+
+    ``origin`` is the identifier it was first offered with, if it is the rest of that.
+    """
 
     text: str
     start: Position
     end: Position
     identifier: str
+    origin: str
 
 
 def items_of(
@@ -51,6 +55,7 @@ def items_of(
                 document.character_at(end_line, end_column + one.replace_right),
             ),
             identifier=f"{request}.{index}",
+            origin=one.origin or f"{request}.{index}",
         )
         for index, one in enumerate(outcome.suggestions)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from lsp_stablecode.status import Status
 from model import LoadProgress
 
 Level = Literal["info", "error"]
@@ -18,6 +19,10 @@ class Client(Protocol):
 
     def show_progress(self, progress: LoadProgress | None) -> None:
         """Show that the model loads; ``None`` when it is done."""
+        ...
+
+    def show_status(self, status: Status) -> None:
+        """Show what is the matter, in a status bar."""
         ...
 
 

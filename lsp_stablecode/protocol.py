@@ -5,7 +5,10 @@ What differs from pygls 2.1:
 - a request that cannot be parsed, comes before ``initialize`` or after ``shutdown``
   is answered with the error LSP names for it, instead of not at all;
 - documents are not kept twice, and not split at line ends that LSP does not have;
-- an inline completion's trigger kind may be any integer (clients send VS Code's own);
+- an inline completion's trigger kind may be any integer (clients send VS Code's own),
+  and it may say how the editor indents, as Copilot's clients do;
+- parameters of methods that LSP does not have stay the plain data that came;
+- what is unknown here is refused, or dropped, without a word to anybody's log;
 - nothing it logs or shows holds source text;
 - the exit code after ``exit`` is kept, where pygls drops it.
 """
@@ -16,10 +19,19 @@ import logging
 from collections.abc import Generator
 from typing import Any
 
+import attrs
 from cattrs import Converter
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, PyglsError
-from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
+from pygls.protocol import (
+    JsonRPCNotification,
+    JsonRPCRequestMessage,
+    LanguageServerProtocol,
+    default_converter,
+    lsp_method,
+)
+
+from lsp_stablecode import copilot
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +45,27 @@ _DOCUMENT_METHODS = (
 )
 
 
+@attrs.define
+class InlineCompletionParams(types.InlineCompletionParams):
+    """LSP's, with what Copilot's clients add; nobody has checked what it holds."""
+
+    formatting_options: Any = None
+
+
+@attrs.define(kw_only=True)
+class InlineCompletionRequest(types.InlineCompletionRequest):
+    """LSP's, with those parameters."""
+
+    params: InlineCompletionParams
+
+
 def make_converter() -> Converter:
     """Return pygls' converter, lenient about inline completion's trigger kind.
 
     LSP 3.18 has 1 (invoked) and 2 (automatic). Some clients send VS Code's own 0
     (invoked) and 1 (automatic), which shows when the first 0 comes.
+
+    pygls would make objects of parameters whose type it does not know.
     """
     converter: Converter = default_converter()  # type: ignore[no-untyped-call]
     invoked = {0, 1}
@@ -50,6 +78,8 @@ def make_converter() -> Converter:
         return types.InlineCompletionTriggerKind.Automatic
 
     converter.register_structure_hook(types.InlineCompletionTriggerKind, trigger_kind)
+    for message in (JsonRPCRequestMessage, JsonRPCNotification):
+        converter.register_structure_hook(message, lambda data, kind: kind(**data))
     return converter
 
 
@@ -64,13 +94,27 @@ class StablecodeProtocol(LanguageServerProtocol):
         for method in _DOCUMENT_METHODS:
             self.fm.builtin_features.pop(method, None)
 
+    # pygls keeps the answers of its own in a cache, which is another type.
+    def get_message_type(  # type: ignore[override]
+        self, method: str
+    ) -> type[Any] | None:
+        """Return the type that a method's messages are parsed to."""
+        if method == types.TEXT_DOCUMENT_INLINE_COMPLETION:
+            return InlineCompletionRequest
+        kind: type[Any] | None = super().get_message_type(method)
+        return kind
+
     def structure_message(self, data: dict[str, Any]) -> Any:
         """Parse a message; a request that cannot be parsed is answered here."""
         if data.get("method") == types.INITIALIZE:
             _keep_empty_capability(data)
-        if "id" in data and "method" in data:
+            copilot.correct_capabilities(data.get("params"))
+        if "method" in data:
             # Optional in JSON-RPC, but not in pygls where it does not know the method.
             data.setdefault("params", None)
+        if data.get("method") == types.INITIALIZED:
+            # Lisp's empty object comes as null.
+            data["params"] = data["params"] or {}
         try:
             return super().structure_message(data)
         except JsonRpcException as error:
@@ -114,6 +158,16 @@ class StablecodeProtocol(LanguageServerProtocol):
                 message.id, types.ErrorCodes.InvalidRequest, "shutdown came before"
             )
             return
+        if method is not None and not self._is_known(method):
+            # Copilot's clients speak of chats, tools and quotas; that is no error.
+            logger.info("%s is not known here", method)
+            if is_request:
+                self._refuse(
+                    message.id,
+                    types.ErrorCodes.MethodNotFound,
+                    f"There is no method {method} here.",
+                )
+            return
         super().handle_message(message)
 
     @lsp_method(types.EXIT)
@@ -121,6 +175,12 @@ class StablecodeProtocol(LanguageServerProtocol):
         """Stop; remember the exit code LSP asks for."""
         self.exit_code = 0 if self._shutdown else 1
         yield from super().lsp_exit(*args)
+
+    def _is_known(self, method: str) -> bool:
+        return method == types.CANCEL_REQUEST or any(
+            method in features
+            for features in (self.fm.builtin_features, self.fm.features)
+        )
 
     def _refuse(self, message_id: Any, code: types.ErrorCodes, text: str) -> None:
         self._send_response(

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_stablecode import __version__
+from lsp_stablecode import __version__, copilot
 from lsp_stablecode.command_handlers import register_commands
 from lsp_stablecode.completion_handlers import (
     register_inline_completion,
     register_plain_completion,
 )
+from lsp_stablecode.copilot_handlers import register_copilot
 from lsp_stablecode.document_handlers import register_documents
 from lsp_stablecode.files import path_of
 from lsp_stablecode.lifecycle import watch_client
@@ -29,6 +30,7 @@ from lsp_stablecode.protocol import (
 from lsp_stablecode.session import Session
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.settings_sources import SettingsSource
+from lsp_stablecode.status import Status
 from lsp_stablecode.trace import Tracer
 from lsp_stablecode.wire import (
     SECTION,
@@ -72,6 +74,8 @@ class StablecodeServer(LanguageServer):
         self.is_one_of_several = pool is not None
         self.session = Session(settings, self, tracer, pool)
         self._progress = ProgressReporter(self)
+        self._dialect = copilot.Dialect()
+        self._is_initialized = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
@@ -89,6 +93,27 @@ class StablecodeServer(LanguageServer):
     def show_progress(self, progress: LoadProgress | None) -> None:
         """Show the model loading as work-done progress."""
         self._progress.show(progress)
+
+    def show_status(self, status: Status) -> None:
+        """Show a status bar what is the matter, where the client has one for us."""
+        if self._is_initialized:
+            for method, params in self._dialect.status_messages(status):
+                self.protocol.notify(method, params)
+
+    def note_initialized(self) -> None:
+        """Tell the status from now on; before, a client expects no notifications."""
+        self._is_initialized = True
+        self.session.status.update(again=True)
+
+    def introduce(self, options: object) -> None:
+        """Take in who the client says it is."""
+        if self._dialect.introduce(options):
+            self.session.status.update(again=True)
+
+    def speak_older(self) -> None:
+        """Take in that the client speaks as it did before inline completion."""
+        if self._dialect.speak_older():
+            self.session.status.update(again=True)
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log only: pygls would show the user every protocol slip of a client."""
@@ -121,6 +146,7 @@ class StablecodeServer(LanguageServer):
     def take_settings(self, source: SettingsSource, raw: object) -> None:
         """Apply settings, and what of them concerns the process and the protocol."""
         before = self.session.settings.log_level
+        raw = self._dialect.settings_in(source, raw)
         self.session.apply_settings(source, raw)
         if self.session.settings.log_level != before:
             logging.getLogger().setLevel(self.session.settings.log_level.upper())
@@ -138,6 +164,7 @@ def make_server(
     """
     server = StablecodeServer(settings, tracer, pool)
     _register_lifecycle(server)
+    register_copilot(server)
     register_documents(server, server.session)
     register_inline_completion(server, server.session)
     register_commands(server, server.session)
@@ -149,6 +176,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
 
     @server.feature(types.INITIALIZE)
     def initialize(params: types.InitializeParams) -> None:
+        server.introduce(params.initialization_options)
         encoding = choose_encoding(params.capabilities)
         session.documents.encoding = encoding
         session.workspace.folders = workspace_folders(params)
@@ -160,6 +188,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
+        server.note_initialized()
         server.spawn(_register_for_changes(server))
         if server.can_pull_settings:
             await server.pull_settings()

@@ -10,39 +10,30 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lsp_stablecode.completion import (
-    from_memory,
-    generate,
-    num_candidates_wanted,
-    to_remember,
-)
+from lsp_stablecode.answering import Answerer
 from lsp_stablecode.document_store import Change
-from lsp_stablecode.documents import Document
+from lsp_stablecode.documents import Document, PositionEncoding, num_characters
 from lsp_stablecode.errors import DocumentNotOpenError
 from lsp_stablecode.explanation import explain
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
-from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.notices import Client, Notices
+from lsp_stablecode.offered import Offered
 from lsp_stablecode.outcome import Outcome
-from lsp_stablecode.query import Query, make_query
+from lsp_stablecode.query import make_query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings, model_options
 from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
-from lsp_stablecode.snooze import Snooze
-from lsp_stablecode.suggestions import Known, SuggestionMemory
+from lsp_stablecode.status import StatusReporter
+from lsp_stablecode.switch import Switch
 from lsp_stablecode.taste import Taste
 from lsp_stablecode.trace import Tracer
-from lsp_stablecode.worker import Priority
 from lsp_stablecode.workspace import Workspace
-from model import CancelFlag, Engine, StablecodeError
-
-if TYPE_CHECKING:
-    from lsp_stablecode.context.gather import Gatherer
+from model import LoadProgress
 
 logger = logging.getLogger(__name__)
 
@@ -57,20 +48,22 @@ class Session:
         tracer: Tracer | None = None,
         pool: ModelPool | None = None,
     ) -> None:
+        self._client = client
         self.workspace = Workspace(base_settings.exclude)
         self.documents = self.workspace.documents
-        self.model = ModelHost(pool or ModelPool(), client.show_progress)
+        self.model = ModelHost(pool or ModelPool(), self._show_progress)
         self.notices = Notices(client)
         self._sources = SettingsSources(base_settings)
-        self._snooze = Snooze()
-        self._scheduler = Scheduler(lambda: self.model.worker)
-        self._memory = SuggestionMemory()
-        self._history = History(tracer)
-        self._taste = Taste(learns=base_settings.learn_from_use)
-        self._gatherer: Gatherer | None = None
+        self.switch = Switch(self._sources, self._switched)
+        self.status = StatusReporter(self.model, self.switch, client.show_status)
+        self._place: Document | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._look_ahead = LookAhead(
-            self._scheduler, self._memory, self._history, self._gatherer_there
+        self._scheduler = Scheduler(lambda: self.model.worker)
+        self._history = History(tracer)
+        self._offered = Offered()
+        self._taste = Taste(learns=base_settings.learn_from_use)
+        self._answerer = Answerer(
+            self._scheduler, self.model, self._history, self.notices, self.status
         )
 
     # --- settings and model ------------------------------------------------
@@ -79,11 +72,6 @@ class Session:
     def settings(self) -> Settings:
         """What holds now."""
         return self._sources.current
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the user wants suggestions now, in some language at least."""
-        return self.settings.enable and not self._snooze.is_on
 
     def apply_settings(self, source: SettingsSource, raw: object) -> None:
         """Take what the client sent, in place of what the same source said before.
@@ -96,37 +84,8 @@ class Session:
         if self.settings is not before:
             self.workspace.exclude(self.settings.exclude)
             self._taste.learn(self.settings.learn_from_use)
-            self._memory.clear()
-            # What waits its turn was asked under the old ones.
-            self._scheduler.stop()
-
-    def toggle(self) -> bool:
-        """Switch suggestions off or on for this session; return whether on.
-
-        A pause counts as off: who toggles then wants suggestions.
-        """
-        is_on = not self.is_on
-        self._snooze.end()
-        if self.settings.enable != is_on:
-            self._sources.toggle()
-        if not is_on:
-            self._scheduler.stop()
-        return is_on
-
-    def toggle_language(self, language_id: str) -> bool:
-        """Switch them off or on for a language; return whether on for it."""
-        is_on = self._sources.toggle_language(language_id)
-        if not is_on:
-            self._scheduler.stop()
-        return is_on
-
-    def snooze(self, minutes: float) -> int:
-        """Suggest nothing for so long; at 0 suggest again. Return the seconds left."""
-        self._snooze.end()
-        if minutes:
-            self._snooze.begin(minutes)
-            self._scheduler.stop()
-        return self._snooze.seconds_left
+            self._answerer.forget()
+            self._switched()
 
     async def load_model(self, *, again: bool = False) -> None:
         """Load the model the settings name; meanwhile answers are empty, at once.
@@ -138,14 +97,24 @@ class Session:
         if self.model.has(options) and not again:
             return
         self._scheduler.stop()
-        self._memory.clear()
+        self._answerer.forget()
         state = await self.model.load(options, again=again)
         if state is not None and state.name == "ready":
-            # Else the first request would wait for what it imports.
-            self.model.worker.run(lambda _: self._gatherer_there(), Priority.LOOK_AHEAD)
+            self._answerer.prepare()
         if state is not None and state.name == "failed":
             # After each failed attempt: somebody just asked for it.
             self.notices.say(state.message, "error", again=True)
+
+    def _switched(self) -> None:
+        """Take in other settings, or a turn of the switch."""
+        # What waits its turn was asked before.
+        self._scheduler.stop()
+        self._look_at(self._place)
+        self.status.update()
+
+    def _show_progress(self, progress: LoadProgress | None) -> None:
+        self._client.show_progress(progress)
+        self.status.note_progress(progress)
 
     def stop(self) -> None:
         """Stop what runs: ``shutdown`` came."""
@@ -154,6 +123,8 @@ class Session:
     def close(self) -> bool:
         """Stop everything; return whether the engine was released in time."""
         self._scheduler.stop()
+        self.switch.close()
+        self.status.close()
         self._history.close()
         self._taste.close()
         return self.model.close()
@@ -166,9 +137,16 @@ class Session:
         self._taste.note_edit()
         self.workspace.note_edit(document, changes)
 
+    def note_focus(self, uri: str) -> None:
+        """Take in which document the user looks at."""
+        if uri in self.documents:
+            self._look_at(self.documents.get(uri))
+
     def note_close(self, uri: str) -> None:
         """Forget a closed document."""
         self._scheduler.stop(uri)
+        if self._place is not None and self._place.uri == uri:
+            self._look_at(None)
         self._history.forget(uri)
         self.workspace.note_close(uri)
 
@@ -181,10 +159,12 @@ class Session:
         *,
         explicit: bool,
         selected: Selected | None = None,
+        indent_unit: str = "",
         kind: str = "inline",
     ) -> list[Item]:
         """Answer one request; an empty list where there is nothing to say.
 
+        ``indent_unit`` is by what the editor indents, where the document does not say.
         A newer request of the same ``kind`` in the document supersedes this one.
         ``$/cancelRequest`` cancels the task this runs in; the generation then stops
         within one step or prefill chunk.
@@ -199,7 +179,9 @@ class Session:
         uri = document.uri
         try:
             with self._scheduler.enter(uri, kind, explicit=explicit) as ticket:
-                outcome = await self._outcome(ticket, document, position, selected)
+                outcome = await self._outcome(
+                    ticket, document, position, selected, indent_unit
+                )
         except Superseded:
             outcome = Outcome("superseded")
         except asyncio.CancelledError:
@@ -207,7 +189,9 @@ class Session:
             raise
         self._history.note_outcome(uri, outcome, explicit=explicit)
         self._taste.note_outcome(outcome, ticket.number, explicit=explicit)
-        return items_of(outcome, document, position, selected, ticket.number)
+        items = items_of(outcome, document, position, selected, ticket.number)
+        self._offered.remember(items)
+        return items
 
     async def _outcome(
         self,
@@ -215,8 +199,9 @@ class Session:
         document: Document,
         position: Position,
         selected: Selected | None,
+        indent_unit: str,
     ) -> Outcome:
-        silence = self._reason_for_silence(document)
+        silence = self._look_at(document)
         if silence:
             return Outcome(f"empty:{silence}")
         query = make_query(
@@ -226,6 +211,7 @@ class Session:
             cells=self.documents.notebook_context(document.uri),
             selected=selected.text if selected else None,
             selected_start=selected.start if selected else None,
+            indent_unit=indent_unit,
         )
         query = replace(
             query,
@@ -238,18 +224,9 @@ class Session:
             ),
             thresholds=self._taste.thresholds(self.settings.least_confidence),
         )
-        known = self._memory.recall(document.uri, query.prefix, query.suffix)
-        outcome = None if known is None else from_memory(query, self.settings, known)
-        if outcome is None:
-            if self.model.state.name == "resting":
-                self._wake()
-            if self.model.state.name != "ready":
-                return Outcome(f"empty:model-{self.model.state.name}")
-            if not ticket.explicit:
-                await ticket.wait(self._scheduler.debounce_s(self.settings.debounce_ms))
-            outcome = await self._generated(ticket, query, known)
-        self._look_ahead.follow(ticket, query, outcome, self.settings)
-        return outcome
+        if self.model.state.name == "resting":
+            self._wake()
+        return await self._answerer.answer(ticket, query, self.settings)
 
     def _wake(self) -> None:
         """Load the weights again that were released because nobody used them."""
@@ -257,79 +234,45 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _generated(
-        self, ticket: Ticket, query: Query, known: Known | None
-    ) -> Outcome:
-        """Ask the model, and remember what it says."""
-        settings = self.settings
+    def _look_at(self, document: Document | None) -> str:
+        """Name why nothing is suggested where the user is now, or return nothing."""
+        self._place, silence = document, ""
+        if document is not None:
+            off = self.switch.why_off(document.language_id)
+            silence = off or self.workspace.why_private(document)
+        self.status.note_place(silence)
+        return silence
 
-        def job(engine: Engine, cancel: CancelFlag) -> Outcome:
-            # A request cancelled while it waited its turn costs nothing.
-            if cancel.is_set():
-                return Outcome("cancelled")
-            outcome = generate(
-                engine,
-                query,
-                settings,
-                gatherer=self._gatherer_there(),
-                known=known,
-                cancel=cancel,
-            )
-            self._history.note_generation(outcome)
-            return outcome
+    # --- what becomes of suggestions ----------------------------------------
 
-        priority = Priority.EXPLICIT if ticket.explicit else Priority.AUTOMATIC
-        try:
-            outcome = await ticket.run(job, priority)
-        except Superseded:
-            raise
-        except StablecodeError as error:
-            self.notices.say(str(error), "error")
-            return Outcome("empty:error")
-        except Exception as error:
-            logger.exception("a completion failed")
-            self.notices.say(
-                f"A completion failed ({type(error).__name__}); the server's log "
-                "says more.",
-                "error",
-            )
-            return Outcome("empty:error")
-        if outcome.name != "cancelled" and settings is self.settings:
-            self._memory.remember(
-                ticket.uri,
-                query.prefix,
-                query.suffix,
-                to_remember(outcome, ticket.number),
-                num_candidates_wanted(query, settings),
-            )
-        return outcome
+    def shown(self, identifier: str) -> None:
+        """Record that the editor says it shows a suggestion."""
+        if self._offered.show(identifier):
+            self._history.note_shown(identifier)
+        self._taste.note_shown(identifier)
 
-    def _gatherer_there(self) -> Gatherer:
-        """Return what gathers context; only the engine's thread calls this."""
-        if self._gatherer is None:
-            from lsp_stablecode.context.gather import Gatherer, prepare
+    def accepted(self, identifier: str, num_characters: int | None = None) -> None:
+        """Record that a suggestion, or its first characters, was accepted."""
+        is_first = self._offered.accept(identifier)
+        self._history.note_accepted(identifier, num_characters, is_first=is_first)
+        self._taste.note_accepted(identifier, in_part=num_characters is not None)
+        self._answerer.follow_accepted(identifier, self.settings)
 
-            prepare()
-            self._gatherer = Gatherer()
-        return self._gatherer
+    def accepted_in_part(self, identifier: str, num_utf16_units: int) -> None:
+        """Record that a suggestion was accepted up to there, perhaps to its end."""
+        item = self._offered.item(identifier)
+        if item is None:
+            return
+        encoding = PositionEncoding.UTF16
+        number = num_characters(item.text, num_utf16_units, encoding)
+        is_whole = number >= len(item.text.rstrip())
+        self.accepted(identifier, None if is_whole else number)
 
-    def _reason_for_silence(self, document: Document) -> str:
-        """Name why nothing is suggested in this document, or return nothing."""
-        if not self.settings.enable:
-            return "disabled"
-        if self._snooze.is_on:
-            return "snoozed"
-        if document.language_id in self.settings.disabled_languages:
-            return "language-disabled"
-        return self.workspace.why_private(document)
+    def rejected(self, identifier: str) -> None:
+        """Record that the user does not want a suggestion."""
+        self._history.note_rejected(identifier)
 
     # --- what the user asks about -------------------------------------------
-
-    def accepted(self, identifier: str, num_characters: int | None) -> None:
-        """Record that a suggestion, or its first characters, was accepted."""
-        self._history.note_accepted(identifier, num_characters)
-        self._taste.note_accepted(identifier, in_part=num_characters is not None)
-        self._look_ahead.follow_accepted(identifier, self.settings)
 
     def explain(self, uri: str | None) -> dict[str, Any] | None:
         """Return the last outcome of a document, or of the latest one."""
@@ -342,12 +285,12 @@ class Session:
                 return {"uri": one, **explain(outcome)}
         return None
 
-    def status(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return the state of the model and what the requests came to."""
         info = self.model.info
         return {
-            "enabled": self.is_on,
-            "snoozeSeconds": self._snooze.seconds_left,
+            "enabled": self.switch.is_on,
+            "snoozeSeconds": self.switch.snooze_seconds,
             "disabledLanguages": list(self.settings.disabled_languages),
             "state": self.model.state.name,
             "message": self.model.state.message,

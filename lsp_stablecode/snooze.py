@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 
 
@@ -13,9 +14,10 @@ class Snooze:
     ``on_end`` is called when the time is over, and not when the user ends it.
     """
 
-    def __init__(self, on_end: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, on_end: Callable[[], object]) -> None:
         self._on_end = on_end
         self._timer: asyncio.TimerHandle | None = None
+        self._until_s = 0.0
 
     @property
     def is_on(self) -> bool:
@@ -30,10 +32,16 @@ class Snooze:
         left_s = self._timer.when() - asyncio.get_running_loop().time()
         return max(1, math.ceil(left_s))
 
+    @property
+    def until_s(self) -> float | None:
+        """When it ends, in seconds since the epoch."""
+        return self._until_s if self.is_on else None
+
     def begin(self, minutes: float) -> None:
         """Begin one that lasts so long from now on, in place of any there is."""
         self.end()
         loop = asyncio.get_running_loop()
+        self._until_s = time.time() + 60 * minutes
         self._timer = loop.call_later(60 * minutes, self._time_is_over)
 
     def end(self) -> None:

@@ -27,6 +27,7 @@ class _OnScreen:
     explored: bool
     since_s: float
     until_s: float | None = None
+    told: bool = False
     identifiers: set[str] = field(default_factory=set)
 
 
@@ -39,6 +40,7 @@ class Taste:
         self._habits = Habits(HabitsFile(state_directory()), enabled=learns)
         self._clock = clock
         self._on_screen: _OnScreen | None = None
+        self._is_told = False
 
     def learn(self, on: bool) -> None:
         """Learn from now on, or neither learn nor use what was learned."""
@@ -92,6 +94,17 @@ class Taste:
             self._count(self._on_screen)
             self._habits.note_typed_through(origin)
 
+    def note_shown(self, identifier: str) -> None:
+        """Take in that the editor shows a suggestion; its time begins now.
+
+        From an editor that says so, what it does not mention was never seen.
+        """
+        self._is_told = True
+        shown = self._on_screen
+        if shown is not None and identifier in shown.identifiers and not shown.told:
+            shown.told = True
+            shown.since_s = self._clock()
+
     def note_accepted(self, identifier: str, *, in_part: bool) -> None:
         """Learn that a suggestion, or its beginning, was accepted."""
         shown = self._on_screen
@@ -107,7 +120,7 @@ class Taste:
     def _settle(self) -> None:
         """Count what was on the screen, if it was there long enough to be seen."""
         shown, self._on_screen = self._on_screen, None
-        if shown is None:
+        if shown is None or (self._is_told and not shown.told):
             return
         until_s = self._clock() if shown.until_s is None else shown.until_s
         if until_s - shown.since_s >= _SEEN_S:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lsprotocol import types
@@ -57,6 +58,18 @@ def accepted_command(item: Item) -> types.Command:
     """Return the command an editor runs when the item was accepted."""
     return types.Command(
         title="Suggestion accepted", command=ACCEPTED, arguments=[item.identifier]
+    )
+
+
+def inline_list(items: Sequence[Item]) -> types.InlineCompletionList:
+    """Return items as ghost text is answered."""
+    return types.InlineCompletionList(
+        items=[
+            types.InlineCompletionItem(
+                insert_text=one.text, range=range_of(one), command=accepted_command(one)
+            )
+            for one in items
+        ]
     )
 
 

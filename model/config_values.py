@@ -18,18 +18,25 @@ class ConfigValues:
         """Return whatever is there, or None."""
         return self._values.get(key)
 
-    def count(self, key: str, default: int | None = None, *, least: int = 1) -> int:
-        """Return a whole number."""
+    def count(
+        self,
+        key: str,
+        default: int | None = None,
+        *,
+        least: int = 1,
+        most: int = 1 << 24,
+    ) -> int:
+        """Return a whole number from ``least`` to ``most``."""
         value = self._values.get(key)
         value = default if value is None else value
-        if type(value) is not int or not least <= value < 1 << 31:
+        if type(value) is not int or not least <= value <= most:
             raise wrong(key, value)
         return value
 
-    def positive(self, key: str, most: float = 1.0) -> float:
-        """Return a number above zero, at most ``most``."""
+    def positive(self, key: str, most: float = 1.0, least: float = 0.0) -> float:
+        """Return a number above zero, from ``least`` to ``most``."""
         value: Any = self._values.get(key)
-        if type(value) not in (int, float) or not 0 < value <= most:
+        if type(value) not in (int, float) or not least <= value <= most or not value:
             raise wrong(key, value)
         return float(value)
 

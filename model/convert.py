@@ -28,6 +28,7 @@ from model.gguf_families import Target, family_of, map_tensors
 from model.gguf_reader import GgufFile, Piece
 from model.gguf_tokenizer import save_tokenizer
 from model.interface import LoadProgress, ProgressCallback
+from model.regular_files import read_json
 from model.safetensors_files import SafetensorsWriter, read_header
 
 _LOG = logging.getLogger(__name__)
@@ -71,11 +72,16 @@ class Conversion:
 def read_conversion(directory: Path) -> Conversion | None:
     """Return what a directory says it was converted from, or None."""
     try:
-        raw = json.loads((directory / "conversion.json").read_text("utf-8"))
+        raw = read_json(directory / "conversion.json")
         source = Source(**raw.pop("source"))
-        return Conversion(source, **{**raw, "notes": tuple(raw["notes"])})
+        conversion = Conversion(source, **{**raw, "notes": tuple(raw["notes"])})
+        names = set(conversion.file_bytes.keys())
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    texts = (source.sha256, *conversion.notes)
+    if not names <= set(_FILES) or not all(isinstance(one, str) for one in texts):
+        return None
+    return conversion
 
 
 def usable(directory: Path, dtype: str = "bfloat16") -> Conversion | None:
@@ -137,6 +143,7 @@ def convert_gguf(
         notes = save_tokenizer(file, architecture, directory / "tokenizer.json")
         _write_json(directory / "config.json", config)
         _write_json(directory / "tokenizer_config.json", _tokenizer_config(file))
+        file.check_unchanged()
     written = {name: (directory / name).stat().st_size for name in files}
     record = Conversion(source, dtype, written, notes=notes)
     _write_json(directory / "conversion.json", asdict(record))
@@ -153,11 +160,12 @@ def converted_bytes(gguf: Path, dtype: str = "bfloat16") -> int:
 
 def _tokenizer_config(file: GgufFile) -> dict[str, Any]:
     """Return the few settings by which transformers loads ``tokenizer.json`` as is."""
-    tokens = file.metadata.get("tokenizer.ggml.tokens") or []
+    tokens = file.metadata.get("tokenizer.ggml.tokens")
+    tokens = tokens if isinstance(tokens, list) else []
     settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for key, name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad")):
         token_id = file.metadata.get(f"tokenizer.ggml.{key}_token_id")
-        if isinstance(token_id, int) and token_id < len(tokens):
+        if isinstance(token_id, int) and 0 <= token_id < len(tokens):
             settings[f"{name}_token"] = tokens[token_id]
     return settings
 
@@ -190,7 +198,7 @@ def _write_weights(
 
         def work(piece: Piece, target: Target) -> None:
             array = piece.values()
-            # Plain float32 comes as a view of the read-only map.
+            # Plain float32 comes as a view of the bytes that were read.
             values = torch.from_numpy(array if array.flags.writeable else array.copy())
             if target.shift:
                 values += target.shift

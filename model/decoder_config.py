@@ -71,6 +71,9 @@ class DecoderConfig:
 
 
 _REFUSED = ("quantization_config", "num_experts", "num_local_experts")
+# Far above any model; lists as long as these are made before a file is read.
+_MOST_LAYERS = 4096
+_MOST_CHANNELS = 1 << 17
 
 
 def read_decoder_config(config: dict[str, Any]) -> DecoderConfig:
@@ -87,15 +90,15 @@ def read_decoder_config(config: dict[str, Any]) -> DecoderConfig:
         if config.get(key):
             raise unsupported(f"{key} of {name}")
     settings = ConfigValues({**DEFAULTS, **family.defaults, **config})
-    hidden_size = settings.count("hidden_size")
-    num_layers = settings.count("num_hidden_layers")
-    num_heads = settings.count("num_attention_heads")
+    hidden_size = settings.count("hidden_size", most=_MOST_CHANNELS)
+    num_layers = settings.count("num_hidden_layers", most=_MOST_LAYERS)
+    num_heads = settings.count("num_attention_heads", most=_MOST_CHANNELS)
     num_kv_heads = num_heads
     if name != "gpt_neox":  # it knows no other number
         num_kv_heads = settings.count("num_key_value_heads", num_heads)
     head_dim = hidden_size // num_heads
     if family.has_head_dim:
-        head_dim = settings.count("head_dim", head_dim)
+        head_dim = settings.count("head_dim", head_dim, most=_MOST_CHANNELS)
     elif hidden_size % num_heads:
         raise wrong("num_attention_heads", num_heads)
     if num_heads % num_kv_heads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from model.errors import (
     WeightsNotFoundError,
 )
 from model.locate import PICKLE_SUFFIXES
+from model.regular_files import MOST_TOKENIZER_BYTES, read_json
 from model.safetensors_files import INDEX_NAME, SINGLE_NAME, check_directory
 
 # Read by every transformers 5; anything else is asked of transformers itself, whose
@@ -80,14 +80,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Return config.json."""
     path = directory / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config = read_json(path)
     except FileNotFoundError:
         ggufs = sorted(directory.glob("*.gguf"))
         hint = f"Name the file {ggufs[0]}." if ggufs else "Check the path."
         raise UnknownModelError(
             f"{directory} is no model: it holds no config.json.", hint=hint
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise WeightsCorruptError(
             f"{path} cannot be read ({error}).", hint="Fetch the model again."
         ) from error
@@ -123,13 +123,13 @@ def vocabulary(directory: Path) -> frozenset[str]:
     """Return every token's spelling in a directory's tokenizer.json."""
     path = directory / "tokenizer.json"
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path, MOST_TOKENIZER_BYTES)
         vocabulary = content["model"]["vocab"]
         if isinstance(vocabulary, list):  # Unigram: pairs of a token and its score
             vocabulary = [token for token, _ in vocabulary]
         added = [token["content"] for token in content.get("added_tokens") or ()]
         return frozenset(vocabulary) | frozenset(added)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TokenizerError(
             f"{path} cannot be read ({error}).", hint="Fetch the model again."
         ) from error
@@ -138,7 +138,7 @@ def vocabulary(directory: Path) -> frozenset[str]:
 def end_token(directory: Path) -> tuple[str, ...]:
     """Return the end token's spelling, if tokenizer_config.json gives it."""
     try:
-        settings = json.loads((directory / "tokenizer_config.json").read_text("utf-8"))
+        settings = read_json(directory / "tokenizer_config.json")
         token = settings.get("eos_token")
         token = token.get("content") if isinstance(token, dict) else token
     except (OSError, ValueError, AttributeError):

@@ -24,12 +24,17 @@ An error's text is one sentence that says what is wrong; ``hint`` says what to d
 
 from __future__ import annotations
 
+_MOST_CHARACTERS = 2000
+
 
 class StablecodeError(Exception):
     """Base of all errors that are meant for the user's eyes."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         """Keep ``message`` (what is wrong) and ``hint`` (what to do about it)."""
+        if len(message) > _MOST_CHARACTERS:
+            # A file's own words may be megabytes.
+            message = message[: _MOST_CHARACTERS - 1] + "…"
         super().__init__(message)
         self.message = message
         self.hint = hint

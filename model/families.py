@@ -108,12 +108,13 @@ def decoder_tensors(config: DecoderConfig, names: Collection[str]) -> DecoderTen
         # transformers sees it too.
         head = head if head in held else embedding
         embedding = embedding if embedding in held else head
+    rows = _grouped_rows(config) if len(family.qkv) == 1 else None
     tensors = DecoderTensors(
         embedding=embedding,
         final_norm=_norm(config, f"{family.trunk}.{family.final_norm}"),
         head=head,
         layers=tuple(
-            _layer(config, family, f"{family.trunk}.layers.{layer}.")
+            _layer(config, family, f"{family.trunk}.layers.{layer}.", rows)
             for layer in range(config.num_layers)
         ),
     )
@@ -141,8 +142,9 @@ def tensor_names(tensors: DecoderTensors) -> tuple[str, ...]:
     return (*found, tensors.head)
 
 
-def _layer(config: DecoderConfig, family: _Names, prefix: str) -> LayerTensors:
-    rows = _grouped_rows(config) if len(family.qkv) == 1 else None
+def _layer(
+    config: DecoderConfig, family: _Names, prefix: str, rows: tuple[int, ...] | None
+) -> LayerTensors:
     head_norm = f"{prefix}self_attn.{{}}_norm.weight" if config.qk_norm else None
     return LayerTensors(
         attention_norm=_norm(config, f"{prefix}input_layernorm"),

@@ -37,7 +37,7 @@ class Header:
     def count(self, key: str, default: int | None = None) -> int:
         """Return a positive whole number; same errors as ``number``."""
         value = self.number(key, default)
-        if value != int(value) or not 0 < value < 1 << 32:
+        if not 0 < value < 1 << 32 or value != int(value):
             raise self.file.corrupt(f"{self.architecture}.{key} is {value}")
         return int(value)
 
@@ -222,7 +222,7 @@ def gptneox_config(header: Header) -> Config:
         "intermediate_size": header.count("feed_forward_length"),
         "hidden_act": "gelu",
         "layer_norm_eps": float(header.number("attention.layer_norm_epsilon")),
-        "use_parallel_residual": bool(header.file.metadata.get(key, True)),
+        "use_parallel_residual": header.file.metadata.get(key) is not False,
         "attention_bias": header.has("attn_qkv.bias"),
         **_rope(header, theta, partial),
         "rotary_emb_base": theta,

@@ -7,7 +7,6 @@ the file, so only its tables and dequantisation are used here.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from model.errors import ModelError, WeightsCorruptError
+from model.errors import WeightsCorruptError
+from model.regular_files import RegularFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,11 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
+# Four times what the largest vocabularies take. As Python's objects they grow tenfold.
+_MAX_HEADER_BYTES = 64 << 20
+_MAX_TENSORS = _MAX_METADATA = 1 << 16
 _MAX_DIMS = 4
+_MAX_DIM = 1 << 24
 _MIN_TENSOR_INFO_BYTES = 8 + 4 + 8 + 4 + 8
 _MIN_METADATA_BYTES = 8 + 4 + 1
 _DEFAULT_ALIGNMENT = 32
@@ -66,20 +70,20 @@ class GgufTensor:
 
 
 class GgufFile:
-    """An open, memory-mapped GGUF file: ``metadata`` by key, ``tensors`` by name.
+    """An open GGUF file: ``metadata`` by key, ``tensors`` by name.
 
-    Raises ``WeightsCorruptError`` for anything that is truncated or not GGUF, and
-    never allocates more than the file is long. Use as a context manager.
+    Numbers in metadata come as numpy arrays, strings as lists. Raises
+    ``WeightsCorruptError`` for anything that is truncated, lies, or is not GGUF; no
+    header makes it allocate more than some hundred MiB. Use as a context manager.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._file = RegularFile(path)
         except FileNotFoundError as error:
             raise WeightsCorruptError(f"There is no file {path}.") from error
-        except (OSError, ValueError) as error:  # ValueError: an empty file
+        except OSError as error:
             raise WeightsCorruptError(
                 f"{path} cannot be read ({error}).", hint="Fetch the file again."
             ) from error
@@ -87,13 +91,17 @@ class GgufFile:
         self.tensors: dict[str, GgufTensor] = {}
         self._position = 0
         try:
+            self._head = self._file.read(
+                0, min(self._file.num_bytes, _MAX_HEADER_BYTES)
+            )
             self._parse()
-        except ModelError:
-            self.close()
-            raise
-        except (struct.error, UnicodeDecodeError, ValueError, KeyError) as error:
+        except (struct.error, ValueError) as error:
             self.close()
             raise self.corrupt("its header cannot be read") from error
+        except BaseException:
+            self.close()
+            raise
+        self._head = b""
 
     def corrupt(self, why: str) -> WeightsCorruptError:
         """Return the error for this file."""
@@ -102,12 +110,13 @@ class GgufFile:
             hint="Fetch the file again.",
         )
 
+    def check_unchanged(self) -> None:
+        """Raise ``WeightsCorruptError`` if somebody wrote to it since it was opened."""
+        self._file.check_unchanged()
+
     def close(self) -> None:
-        """Unmap the file, unless arrays still point into it."""
-        try:
-            self._map.close()
-        except BufferError:  # then the map goes with the last of them
-            return
+        """Close the file."""
+        self._file.close()
 
     def __enter__(self) -> GgufFile:
         return self
@@ -122,41 +131,48 @@ class GgufFile:
 
     def _parse(self) -> None:
         """Read metadata and the table of tensors."""
-        if self._map[:4] != b"GGUF":
+        if self._head[:4] != b"GGUF":
             raise self.corrupt("it does not start with GGUF")
         self._position = 4
         version = self._scalar("I")
         if version not in _VERSIONS:
             raise self.corrupt(f"version {version} is not one of {_VERSIONS}")
-        num_tensors = self._count(_MIN_TENSOR_INFO_BYTES, "tensors", "Q")
-        num_entries = self._count(_MIN_METADATA_BYTES, "metadata entries", "Q")
+        num_tensors = self._count(_MIN_TENSOR_INFO_BYTES, "tensors", _MAX_TENSORS)
+        num_entries = self._count(_MIN_METADATA_BYTES, "entries", _MAX_METADATA)
         for _ in range(num_entries):
             key = self._string()
+            if key in self.metadata:
+                raise self.corrupt(f"its metadata hold {key} twice")
             self.metadata[key] = self._value(self._scalar("I"))
         table = [self._tensor_info() for _ in range(num_tensors)]
         alignment = self.metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment % 8:
             raise self.corrupt(f"alignment {alignment}")
         base = -(-self._position // alignment) * alignment
-        for name, shape, type_id, offset in table:
+        end = base
+        for name, shape, type_id, offset in sorted(table, key=lambda one: one[3]):
             if name in self.tensors:
                 raise self.corrupt(f"tensor {name} occurs twice")
             num_bytes = self._tensor_bytes(name, shape, type_id)
             tensor = GgufTensor(name, shape, type_id, base + offset, num_bytes)
-            if tensor.offset + num_bytes > len(self._map):
+            if tensor.offset < end:
+                raise self.corrupt(f"tensor {name} overlaps another")
+            end = tensor.offset + num_bytes
+            if end > self._file.num_bytes:
                 raise self.corrupt(f"it is truncated within tensor {name}")
             self.tensors[name] = tensor
 
     def _scalar(self, code: str) -> Any:
         """Read one little-endian number."""
-        (value,) = struct.unpack_from("<" + code, self._map, self._position)
+        (value,) = struct.unpack_from("<" + code, self._head, self._position)
         self._position += struct.calcsize("<" + code)
         return value
 
-    def _count(self, item_bytes: int, what: str, code: str = "Q") -> int:
+    def _count(self, item_bytes: int, what: str, most: int | None = None) -> int:
         """Read a count and check that so many items can still follow."""
-        count: int = self._scalar(code)
-        if count * item_bytes > len(self._map) - self._position:
+        count: int = self._scalar("Q")
+        room = (len(self._head) - self._position) // item_bytes
+        if count > (room if most is None else min(room, most)):
             raise self.corrupt(f"it says it holds {count:,} {what} and cannot")
         return count
 
@@ -164,7 +180,7 @@ class GgufFile:
         """Read one string."""
         length = self._count(1, "bytes of text")
         start, self._position = self._position, self._position + length
-        return self._map[start : self._position].decode("utf-8")
+        return self._head[start : self._position].decode("utf-8")
 
     def _value(self, kind: int) -> Any:
         """Read one metadata value: a number, a string, or a flat list of them."""
@@ -176,14 +192,18 @@ class GgufFile:
             raise self.corrupt(f"metadata of unknown type {kind}")
         kind = self._scalar("I")
         if kind in _SCALARS:
-            code = _SCALARS[kind]
-            count = self._count(struct.calcsize("<" + code), "numbers")
-            values = struct.unpack_from(f"<{count}{code}", self._map, self._position)
-            self._position += struct.calcsize(f"<{count}{code}")
-            return list(values)
+            return self._numbers("<" + _SCALARS[kind])
         if kind != _STRING:
             raise self.corrupt(f"a metadata array of type {kind}")
         return [self._string() for _ in range(self._count(8, "strings"))]
+
+    def _numbers(self, code: str) -> npt.NDArray[Any]:
+        import numpy as np
+
+        item_bytes = struct.calcsize(code)
+        count = self._count(item_bytes, "numbers")
+        start, self._position = self._position, self._position + count * item_bytes
+        return np.frombuffer(self._head[start : self._position], np.dtype(code))
 
     def _tensor_info(self) -> tuple[str, tuple[int, ...], int, int]:
         """Read one row of the table: name, shape, type, offset in the data."""
@@ -192,8 +212,8 @@ class GgufFile:
         if not 1 <= num_dims <= _MAX_DIMS:
             raise self.corrupt(f"tensor {name} has {num_dims} dimensions")
         shape = tuple(self._scalar("Q") for _ in range(num_dims))[::-1]
-        if 0 in shape:
-            raise self.corrupt(f"tensor {name} is empty")
+        if not all(0 < size <= _MAX_DIM for size in shape):
+            raise self.corrupt(f"tensor {name} has the shape {shape}")
         return name, shape, self._scalar("I"), self._scalar("Q")
 
     def _tensor_bytes(self, name: str, shape: tuple[int, ...], type_id: int) -> int:
@@ -226,18 +246,12 @@ class GgufFile:
 
         The pieces are independent: they may be dequantised by different threads.
         """
-        import numpy as np
-
-        raw = np.frombuffer(
-            self._map, np.uint8, count=tensor.num_bytes, offset=tensor.offset
-        )
         num_rows = tensor.num_rows
-        blocks = raw.reshape(num_rows, tensor.num_bytes // num_rows)
         step = max(1, CHUNK_ELEMENTS // tensor.row_elements)
         stop = num_rows if last_row is None else min(last_row, num_rows)
         for start in range(first_row, stop, step):
             end = min(start + step, stop)
-            yield Piece(tensor, blocks, start, end, rows)
+            yield Piece(tensor, self._file, start, end, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +259,7 @@ class Piece:
     """Rows ``start`` to ``end`` of a tensor, still quantised and not yet read."""
 
     tensor: GgufTensor
-    blocks: npt.NDArray[np.uint8]
+    file: RegularFile
     start: int
     end: int
     rows: npt.NDArray[np.intp] | None
@@ -257,9 +271,19 @@ class Piece:
 
     def raw(self) -> npt.NDArray[np.uint8]:
         """Read: the blocks as they lie in the file, [rows, bytes]."""
+        import numpy as np
+
+        row_bytes = self.tensor.num_bytes // self.tensor.num_rows
+        first = self.tensor.offset
         if self.rows is None:
-            return self.blocks[self.start : self.end]
-        return self.blocks[self.rows[self.start : self.end]]
+            num_bytes = (self.end - self.start) * row_bytes
+            raw = self.file.read(first + self.start * row_bytes, num_bytes)
+        else:
+            raw = b"".join(
+                self.file.read(first + int(row) * row_bytes, row_bytes)
+                for row in self.rows[self.start : self.end]
+            )
+        return np.frombuffer(raw, np.uint8).reshape(-1, row_bytes)
 
     def values(self) -> npt.NDArray[np.float32]:
         """Read and dequantise: float32 [rows, row elements].

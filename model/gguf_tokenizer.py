@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from model.catalog import CONTROL_TOKENS
 from model.errors import TokenizerError
 from model.gguf_reader import GgufFile
+from model.tokenizer_errors import naming_damage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -66,13 +67,13 @@ def save_tokenizer(file: GgufFile, architecture: str, path: Path) -> tuple[str, 
 def _build(file: GgufFile, architecture: str) -> tuple[Tokenizer, tuple[str, ...]]:
     """Return the tokenizer and what had to be assumed."""
     notes: tuple[str, ...] = ()
-    kind = file.metadata.get("tokenizer.ggml.model")
-    name = file.metadata.get("tokenizer.ggml.pre")
+    kind, name = _text(file, "model"), _text(file, "pre")
     if name in (None, "default") and kind == "gpt2":
         name = _assumed_split(file, architecture)
         notes = (f"tokenizer: the file names no pre-tokeniser, {name} is assumed",)
-    if kind == "gpt2" and name in {*_SPLITS, *_DIGITS_APART, *_GPT2, "deepseek-coder"}:
-        return _byte_level(file, str(name)), notes
+    known = {*_SPLITS, *_DIGITS_APART, *_GPT2, "deepseek-coder"}
+    if kind == "gpt2" and name is not None and name in known:
+        return _byte_level(file, name), notes
     _LOG.warning("tokenizer %s/%s of %s: using transformers", kind, name, file.path)
     note = f"tokenizer: kind {kind}/{name} converted by transformers"
     return _through_transformers(file), (note,)
@@ -86,6 +87,12 @@ def _assumed_split(file: GgufFile, architecture: str) -> str:
     if architecture == "gptneox":
         return "starcoder" if "<fim_prefix>" in tokens else "gpt-neox"
     return _BY_ARCHITECTURE.get(architecture, "default")
+
+
+def _text(file: GgufFile, key: str) -> str | None:
+    """Return a string, or None where there is none."""
+    value = file.metadata.get(f"tokenizer.ggml.{key}")
+    return value if isinstance(value, str) else None
 
 
 def _strings(file: GgufFile, key: str) -> list[str]:
@@ -108,7 +115,9 @@ def _byte_level(file: GgufFile, name: str) -> Tokenizer:
     for merge in _strings(file, "merges"):
         left, _, right = merge.partition(" ")
         merges.append((left, right))
-    try:
+    with naming_damage(
+        f"The vocabulary in {file.path} is damaged", "Fetch the file again."
+    ):
         tokenizer = Tokenizer(
             models.BPE(
                 vocab={token: index for index, token in enumerate(tokens)},
@@ -116,16 +125,11 @@ def _byte_level(file: GgufFile, name: str) -> Tokenizer:
                 ignore_merges=name in _WHOLE_WORDS_FIRST,
             )
         )
-    except Exception as error:  # tokenizers raises bare Exception on bad merges
-        raise TokenizerError(
-            f"The vocabulary in {file.path} is damaged ({error}).",
-            hint="Fetch the file again.",
-        ) from error
-    if name in _NEOX:
-        tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = _pre_tokenizer(name)
-    tokenizer.decoder = decoders.ByteLevel()
-    _add_control_tokens(tokenizer, file, tokens)
+        if name in _NEOX:
+            tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = _pre_tokenizer(name)
+        tokenizer.decoder = decoders.ByteLevel()
+        _add_control_tokens(tokenizer, file, tokens)
     return tokenizer
 
 
@@ -161,22 +165,31 @@ def _add_control_tokens(
 
     Ids stay what they are: every such string is already in the vocabulary.
     """
+    import numpy as np
     from tokenizers import AddedToken
     from tokenizers.processors import TemplateProcessing
 
     kinds = file.metadata.get("tokenizer.ggml.token_type")
-    kinds = kinds if isinstance(kinds, list) else []
-    for token, kind in zip(tokens, kinds, strict=False):
-        special = kind == _CONTROL or token in CONTROL_TOKENS
-        if special:
-            tokenizer.add_special_tokens(
-                [AddedToken(token, special=True, normalized=False)]
-            )
-        elif kind == _USER_DEFINED:
-            tokenizer.add_tokens([AddedToken(token, normalized=False)])
+    kinds = kinds.tolist() if isinstance(kinds, np.ndarray) else [0] * len(tokens)
+    pairs = list(zip(tokens, kinds, strict=False))
+    # All at once: each call builds what finds them anew.
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, special=True, normalized=False)
+            for token, kind in pairs
+            if kind == _CONTROL or token in CONTROL_TOKENS
+        ]
+    )
+    tokenizer.add_tokens(
+        [
+            AddedToken(token, normalized=False)
+            for token, kind in pairs
+            if kind == _USER_DEFINED and token not in CONTROL_TOKENS
+        ]
+    )
     first = file.metadata.get("tokenizer.ggml.bos_token_id")
     if file.metadata.get("tokenizer.ggml.add_bos_token") is True and (
-        isinstance(first, int) and first < len(tokens)
+        isinstance(first, int) and 0 <= first < len(tokens)
     ):
         tokenizer.post_processor = TemplateProcessing(
             single=[tokens[first], "$A"],
@@ -189,17 +202,14 @@ def _through_transformers(file: GgufFile) -> Tokenizer:
     """Build any other kind with transformers' own converter."""
     from transformers import AutoTokenizer
 
-    try:
+    with naming_damage(
+        f"The tokenizer in {file.path} is of a kind that cannot be read",
+        "Use the model's safetensors and tokenizer.json instead.",
+    ):
         tokenizer: Tokenizer = AutoTokenizer.from_pretrained(
             file.path.parent,
             gguf_file=file.path.name,
             local_files_only=True,
             trust_remote_code=False,
         ).backend_tokenizer
-    except Exception as error:  # whatever a converter stumbles over
-        raise TokenizerError(
-            f"The tokenizer in {file.path} is of a kind that cannot be read "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}).",
-            hint="Use the model's safetensors and tokenizer.json instead.",
-        ) from error
     return tokenizer

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ from model.errors import (
     ModelError,
     UnknownModelError,
     UnsafeWeightsError,
+    WeightsCorruptError,
 )
 from model.interface import LoadProgress, ProgressCallback
-from model.safetensors_files import INDEX_NAME
+from model.safetensors_files import INDEX_NAME, read_index
 
 # Weights that are data, and what describes them: never pickles, never code.
 ALLOW_PATTERNS = ("*.safetensors", "*.json", "tokenizer*", "merges.txt", "LICENSE*")
@@ -69,6 +69,23 @@ def cached_snapshot(repo_id: str) -> Path | None:
 
     Complete means: a config and every weight file it needs, in safetensors.
     """
+    return next((path for path in _snapshots(repo_id) if _is_complete(path)), None)
+
+
+def cached_files(repo_id: str, names: Sequence[str]) -> Path | None:
+    """Return a repository's snapshot that holds these files, or None. Never connects."""
+    return next(
+        (
+            path
+            for path in _snapshots(repo_id)
+            if all((path / name).is_file() for name in names)
+        ),
+        None,
+    )
+
+
+def _snapshots(repo_id: str) -> list[Path]:
+    """Return a repository's snapshots, the one that counts first."""
     repository = hub_cache() / f"models--{repo_id.replace('/', '--')}"
     try:
         commit = (repository / "refs" / "main").read_text("utf-8").strip()
@@ -79,7 +96,7 @@ def cached_snapshot(repo_id: str) -> Path | None:
         others = (repository / "snapshots").iterdir()
         by_age = sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)
         candidates += [path for path in by_age if path not in candidates]
-    return next((path for path in candidates if _is_complete(path)), None)
+    return candidates
 
 
 def _is_complete(snapshot: Path) -> bool:
@@ -89,11 +106,10 @@ def _is_complete(snapshot: Path) -> bool:
     if (snapshot / "model.safetensors").is_file():
         return True
     try:
-        index = json.loads((snapshot / INDEX_NAME).read_text("utf-8"))
-        shards = set(index["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        shards = set(read_index(snapshot).values())
+    except WeightsCorruptError:
         return False
-    return bool(shards) and all((snapshot / shard).is_file() for shard in shards)
+    return all((snapshot / shard).is_file() for shard in shards)
 
 
 def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
@@ -135,6 +151,28 @@ def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:
             f"The download of {repo_id} is incomplete.", hint="Run it again."
         )
     return path
+
+
+def pull_files(
+    repo_id: str, names: Sequence[str], progress: ProgressCallback | None = None
+) -> Path:
+    """Download some small files of a repository; return the snapshot.
+
+    Raises ``UnknownModelError`` or ``DownloadFailedError``.
+    """
+    from huggingface_hub import snapshot_download
+
+    with _named_errors(repo_id):
+        if progress is not None:
+            progress(LoadProgress("download"))
+        return Path(
+            snapshot_download(
+                repo_id,
+                cache_dir=hub_cache(),
+                allow_patterns=list(names),
+                tqdm_class=_progress_bar(None, 0),
+            )
+        )
 
 
 def _check_room(repo_id: str, num_bytes: int) -> None:

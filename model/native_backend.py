@@ -21,7 +21,7 @@ from model.native_decoder import (
     NativeDecoder,
 )
 from model.packed_weights import PackedWeights
-from model.pass_costs import measure_pass_costs
+from model.pass_costs import measure_pass_costs, read_pass_costs
 
 logger = logging.getLogger(__name__)
 
@@ -200,13 +200,10 @@ class NativeBackend:
 
     def measure(self, known: Path | None = None) -> None:
         """Find out what passes cost, or read from ``known`` what was found before."""
-        if known is not None:
-            try:
-                pairs = json.loads(known.read_text("utf-8"))
-                self._pass_costs_ms = tuple((int(n), float(ms)) for n, ms in pairs)
-                return
-            except (OSError, ValueError, TypeError):
-                pass  # never measured, or not by us
+        found = None if known is None else read_pass_costs(known)
+        if found is not None:
+            self._pass_costs_ms = found
+            return
         self._pass_costs_ms = measure_pass_costs(self)
         if known is not None:
             try:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from model import starter
 from model.conversions import cache_directory
 from model.convert import build_once, read_conversion
 from model.decoder_config import DecoderConfig
+from model.errors import WeightsCorruptError
 from model.interface import ProgressCallback
 from model.packed_weights import (
     PACKER_VERSION,
     PackedWeights,
     Precision,
-    read_record,
 )
 from model.packer import write_packed
 from model.safetensors_files import check_directory
-from model.weight_sources import GgufSource, SafetensorsSource, WeightSource
+from model.weight_sources import GgufSource, SafetensorsSource
 from model.weights import PreparedModel
 
 # Per weight, the embedding's bfloat16 included; for the free space of the disk.
@@ -44,12 +43,15 @@ def packed_weights(
     directory = packed_directory(prepared, precision)
 
     def is_current() -> bool:
-        record = read_record(directory)
-        return record is not None and record.made_from == made_from
+        try:
+            return PackedWeights(directory, config).made_from == made_from
+        except WeightsCorruptError:
+            return False
 
     def build(partial: Path) -> None:
         with _source(prepared, precision, partial, progress) as source:
             write_packed(source, config, partial, precision, made_from, progress)
+            source.check_unchanged()
         (partial / "starter.gguf").unlink(missing_ok=True)
 
     if not is_current():
@@ -57,7 +59,7 @@ def packed_weights(
         if prepared.is_starter:
             num_bytes += starter.STARTER_BYTES
         build_once(directory, num_bytes, is_current, build, progress)
-    return PackedWeights(directory)
+    return PackedWeights(directory, config)
 
 
 def packed_directory(prepared: PreparedModel, precision: Precision) -> Path:
@@ -80,7 +82,7 @@ def _source(
     precision: Precision,
     partial: Path,
     progress: ProgressCallback | None,
-) -> AbstractContextManager[WeightSource]:
+) -> GgufSource | SafetensorsSource:
     """Open what is nearest to the original."""
     if precision == "held" and prepared.is_starter:
         gguf = partial / "starter.gguf"
@@ -88,7 +90,7 @@ def _source(
         return GgufSource(gguf)
     if precision == "held" and prepared.gguf is not None:
         return GgufSource(prepared.gguf)
-    return nullcontext(SafetensorsSource(prepared.directory))
+    return SafetensorsSource(prepared.directory)
 
 
 def _identity(prepared: PreparedModel) -> str:

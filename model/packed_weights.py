@@ -8,14 +8,16 @@ writes it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from model.decoder_config import DecoderConfig
 from model.errors import WeightsCorruptError
-from model.packing import Format, block_bytes, num_blocks
-from model.safetensors_files import MappedFile, read_header
+from model.packed_layout import EMBEDDING, matrix_shapes, vector_sizes
+from model.packing import ALIGNMENT, FORMATS, Format, block_bytes, num_blocks
+from model.regular_files import read_json
+from model.safetensors_files import MappedFile
 
 PACKER_VERSION = 4
 WEIGHTS_NAME = "packed.safetensors"
@@ -52,18 +54,26 @@ class PackedRecord:
 
 
 class PackedWeights:
-    """A packed directory, mapped. Raises ``WeightsCorruptError`` if it is damaged."""
+    """A packed directory, mapped.
 
-    def __init__(self, directory: Path) -> None:
-        record = read_record(directory)
-        if record is None:
+    Raises ``WeightsCorruptError`` unless it holds all that a decoder of ``config``
+    has, in the shapes that it has: the kernels read what they are told.
+    """
+
+    def __init__(self, directory: Path, config: DecoderConfig) -> None:
+        self._file = MappedFile(directory / WEIGHTS_NAME)
+        try:
+            record = _read_record(directory / RECORD_NAME)
+            _check_record(record, config)
+            _check_file(record, config, self._file)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsCorruptError(
-                f"The packed weights in {directory} are damaged.",
+                f"The packed weights in {directory} are damaged ({error}).",
                 hint="Delete the directory; they are made again.",
-            )
+            ) from error
+        self.made_from = record.made_from
         self.matrices = record.matrices
         self.precision = record.precision
-        self._file = MappedFile(directory / WEIGHTS_NAME)
 
     @property
     def num_bytes(self) -> int:
@@ -83,22 +93,41 @@ class PackedWeights:
         return self._file.array(name) if name in self._file.entries else None
 
 
-def read_record(directory: Path) -> PackedRecord | None:
-    """Return what a packed directory says of itself, or None if it is not usable."""
-    try:
-        raw = json.loads((directory / RECORD_NAME).read_text("utf-8"))
-        matrices = {name: PackedMatrix(**one) for name, one in raw["matrices"].items()}
-        record = PackedRecord(**{**raw, "matrices": matrices})
-        entries = read_header(directory / WEIGHTS_NAME)
-        sizes = {name: entry.end - entry.start for name, entry in entries.items()}
-        whole = all(sizes.get(n) == one.num_bytes for n, one in matrices.items())
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        WeightsCorruptError,
-    ):
-        return None
-    return record if whole and record.packer_version == PACKER_VERSION else None
+def _read_record(path: Path) -> PackedRecord:
+    """Read what a packed directory says of itself; raises what its form is not."""
+    raw = read_json(path)
+    matrices = {name: PackedMatrix(**one) for name, one in raw["matrices"].items()}
+    return PackedRecord(**{**raw, "matrices": matrices})
+
+
+def _check_record(record: PackedRecord, config: DecoderConfig) -> None:
+    """Raise ValueError unless the matrices are those of a decoder."""
+    if record.packer_version != PACKER_VERSION:
+        raise ValueError(f"version {record.packer_version}")
+    if record.precision not in get_args(Precision):
+        raise ValueError(f"precision {record.precision!r}")
+    wanted = matrix_shapes(config)
+    for name, one in record.matrices.items():
+        shape = (wanted[name].num_rows, wanted[name].num_columns)
+        if one.format not in FORMATS or (one.num_rows, one.num_columns) != shape:
+            raise ValueError(f"{name} is another matrix")
+    if len(record.matrices) != len(wanted):
+        raise ValueError("matrices are missing")
+
+
+def _check_file(record: PackedRecord, config: DecoderConfig, file: MappedFile) -> None:
+    """Raise ValueError unless the file's tensors are those of a decoder."""
+    table = (config.vocab_size, config.hidden_size)
+    floats = record.precision == "float32"
+    wanted: dict[str, tuple[str, tuple[int, ...]]] = {
+        EMBEDDING: ("F32" if floats else "BF16", table)
+    }
+    for name, size in vector_sizes(config).items():
+        wanted[name] = "F32", (size,)
+    for name, one in record.matrices.items():
+        wanted[name] = "U8", (one.num_bytes,)
+    found = {name: (one.dtype, one.shape) for name, one in file.entries.items()}
+    if found != wanted:
+        raise ValueError("its tensors are others")
+    if any(file.array(name).ctypes.data % ALIGNMENT for name in record.matrices):
+        raise ValueError("its matrices do not lie where they should")

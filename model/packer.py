@@ -15,6 +15,7 @@ from model.decoder_config import DecoderConfig
 from model.errors import UnsupportedArchitectureError, WeightsCorruptError
 from model.families import DecoderTensors, Norm, Projection, decoder_tensors
 from model.interface import LoadProgress, ProgressCallback
+from model.packed_layout import EMBEDDING, HEAD, matrix_shapes
 from model.packed_weights import (
     RECORD_NAME,
     WEIGHTS_NAME,
@@ -68,7 +69,7 @@ def matrices_of(tensors: DecoderTensors) -> Iterator[tuple[str, Projection]]:
     for number, layer in enumerate(tensors.layers):
         for part in ("qkv", "out", "up", "down"):
             yield f"layers.{number}.{part}", getattr(layer, part)
-    yield "head", Projection((tensors.head,), ())
+    yield HEAD, Projection((tensors.head,), ())
 
 
 def norms_of(tensors: DecoderTensors) -> Iterator[tuple[str, Norm]]:
@@ -115,14 +116,15 @@ def write_packed(
         if norm.bias is not None:
             vectors[f"{name}.bias"] = source.vector(norm.bias)
     for name, vector in vectors.items():
+        _numbers(name, vector)
         shapes[name], dtypes[name] = vector.shape, "F32"
-    shapes["embedding"] = (config.vocab_size, config.hidden_size)
-    dtypes["embedding"] = "F32" if precision == "float32" else "BF16"
+    shapes[EMBEDDING] = (config.vocab_size, config.hidden_size)
+    dtypes[EMBEDDING] = "F32" if precision == "float32" else "BF16"
     with SafetensorsWriter(directory / WEIGHTS_NAME, shapes, dtypes) as writer:
         for name, vector in vectors.items():
             writer.write(name, 0, vector.data)
         _write_matrices(source, tensors, matrices, writer, progress)
-        _write_embedding(source, tensors.embedding, writer, dtypes["embedding"])
+        _write_embedding(source, tensors.embedding, writer, dtypes[EMBEDDING])
     record = asdict(PackedRecord(made_from, precision, matrices))
     (directory / RECORD_NAME).write_text(json.dumps(record, indent=1), "utf-8")
 
@@ -134,34 +136,28 @@ def _check_tensors(
 
     The kernels trust them.
     """
-    hidden, inner = config.hidden_size, config.intermediate_size
-    heads = config.num_heads * config.head_dim
-    all_heads = heads + 2 * config.num_kv_heads * config.head_dim
-    expected = {
-        "qkv": (all_heads, hidden),
-        "out": (hidden, heads),
-        "up": (inner * (2 if config.gated else 1), hidden),
-        "down": (hidden, inner),
-        "head": (config.vocab_size, hidden),
-    }
+    hidden = config.hidden_size
+    shapes = matrix_shapes(config)
     for name, projection in matrices_of(tensors):
-        shapes = [source.shape(one) for one in projection.weights]
-        num_rows = sum(shape[0] for shape in shapes)
-        wanted = expected[name.rpartition(".")[2]]
-        bias_rows = sum(source.shape(one)[0] for one in projection.biases)
-        if (
-            any(shape[1:] != wanted[1:] for shape in shapes)
-            or num_rows != wanted[0]
-            or (projection.biases and bias_rows != num_rows)
-        ):
-            raise _misshapen(projection.weights[0])
-    if source.shape(tensors.embedding) != expected["head"]:
-        raise _misshapen(tensors.embedding)
+        shape = shapes[name]
+        heights = shape.heights
+        if len(projection.weights) == 1:
+            heights = (shape.num_rows,)
+        for weight, height in zip(projection.weights, heights, strict=True):
+            _check_shape(source, weight, (height, shape.num_columns))
+        for bias, height in zip(projection.biases, heights, strict=False):
+            _check_shape(source, bias, (height,))
+    _check_shape(source, tensors.embedding, (config.vocab_size, hidden))
     for name, norm in norms_of(tensors):
         width = config.head_dim if name.endswith(("query_norm", "key_norm")) else hidden
         for one in (norm.weight, norm.bias):
-            if one is not None and source.shape(one) != (width,):
-                raise _misshapen(one)
+            if one is not None:
+                _check_shape(source, one, (width,))
+
+
+def _check_shape(source: WeightSource, name: str, wanted: tuple[int, ...]) -> None:
+    if source.shape(name) != wanted:
+        raise _misshapen(name)
 
 
 def _misshapen(name: str) -> WeightsCorruptError:
@@ -207,7 +203,7 @@ def _plan(
         return PackedMatrix(chosen[precision], num_rows, num_columns)
     formats = {source.held_format(one) for one in projection.weights}
     held = (formats.pop() if len(formats) == 1 else None) or "q8"
-    if name == "head" and source.held_format(projection.weights[0]) == "q8":
+    if name == HEAD and source.held_format(projection.weights[0]) == "q8":
         # A third of a small model's bytes, read in every pass; what rounding it to
         # six bits costs cannot be measured (docs/performance.md).
         held = "q6"
@@ -224,11 +220,31 @@ def _blocks(
         )
         if projection.rows is not None:
             whole = _reordered(whole, np.array(projection.rows))
-        yield _packed(whole, matrix.format)
+        yield _packed(_numbers(projection.weights[0], whole), matrix.format)
         return
     for start in range(0, matrix.num_rows, _ROWS_AT_ONCE):
         stop = min(start + _ROWS_AT_ONCE, matrix.num_rows)
-        yield _packed(source.rows(projection.weights[0], start, stop), matrix.format)
+        rows = source.rows(projection.weights[0], start, stop)
+        yield _packed(_numbers(projection.weights[0], rows), matrix.format)
+
+
+def _numbers(name: str, rows: Floats | Integers) -> Floats | Integers:
+    """Return rows as they are. Raises ``WeightsCorruptError`` for infinite numbers.
+
+    One would make a token the most probable for ever.
+    """
+    if isinstance(rows, Integers):
+        finite = np.isfinite(rows.scales).all() and (
+            rows.minima is None or np.isfinite(rows.minima).all()
+        )
+    else:
+        finite = np.isfinite(rows).all()
+    if not finite:
+        raise WeightsCorruptError(
+            f"The tensor {name} holds what is no number.",
+            hint="Fetch or convert the model again.",
+        )
+    return rows
 
 
 def _packed(rows: Floats | Integers, format: Format) -> Bytes:
@@ -264,7 +280,7 @@ def _write_embedding(
         rows = source.rows(name, start, min(start + _ROWS_AT_ONCE, num_rows))
         values = rows.values() if isinstance(rows, Integers) else rows
         written = values if dtype == "F32" else _to_bfloat16(values)
-        writer.write("embedding", start * num_columns, written.ravel().data)
+        writer.write(EMBEDDING, start * num_columns, written.ravel().data)
 
 
 def _to_bfloat16(values: Floats) -> Any:

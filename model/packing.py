@@ -38,7 +38,7 @@ _TILE_BYTES = {
     "f32": 2048,
 }
 _HIGH_BITS: dict[str, tuple[int, ...]] = {"q4": (), "q5": (4,), "q6": (4, 5)}
-_ALIGNMENT = 64
+ALIGNMENT = 64
 # numpy's bytes stay bytes with bytes only.
 _NIBBLE, _FOUR, _SIGN = np.uint8(15), np.uint8(4), np.uint8(0x80)
 # Shrinking the range a little often lowers the squared error: the few numbers at its
@@ -76,7 +76,7 @@ class Integers:
 def block_bytes(format: Format, num_columns: int) -> int:
     """Return the bytes of 16 rows."""
     exact = num_columns // COLUMNS * _TILE_BYTES[format]
-    return -(-exact // _ALIGNMENT) * _ALIGNMENT
+    return -(-exact // ALIGNMENT) * ALIGNMENT
 
 
 def num_blocks(num_rows: int) -> int:

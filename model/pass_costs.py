@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from statistics import median
 
 from model.backend import Backend
+from model.regular_files import read_json
 
 _NUM_TOKENS = (1, 2, 4, 8, 16)
 _NUM_ROUNDS = 5
 # A model that is slow is measured less often: somebody waits for it to load.
 _MOST_SECONDS = 1.0
 _DEPTH_TOKENS = 32
+_MOST_PASS_MS = 1e6
 
 
 def measure_pass_costs(backend: Backend) -> tuple[tuple[int, float], ...]:
@@ -36,6 +39,18 @@ def measure_pass_costs(backend: Backend) -> tuple[tuple[int, float], ...]:
         (num_tokens, median(seconds) * 1000)
         for num_tokens, seconds in zip(_NUM_TOKENS, times, strict=True)
     )
+
+
+def read_pass_costs(path: Path) -> tuple[tuple[int, float], ...] | None:
+    """Return what was measured before, or None where that was never, or not by us."""
+    try:
+        pairs = tuple((count, float(ms)) for count, ms in read_json(path))
+    except (OSError, ValueError, TypeError, OverflowError):
+        return None
+    counts = tuple(count for count, _ in pairs)
+    if counts != _NUM_TOKENS or not all(0 < ms < _MOST_PASS_MS for _, ms in pairs):
+        return None
+    return pairs
 
 
 def _time_pass(backend: Backend, num_tokens: int) -> float:

@@ -7,7 +7,10 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from model.config_values import ConfigValues, unsupported
+from model.config_values import ConfigValues, unsupported, wrong
+
+# Far beyond any model's; outside, single precision has no such number.
+_LEAST, _MOST = 1e-6, 1e15
 
 
 def inverse_frequencies(
@@ -29,11 +32,11 @@ def inverse_frequencies(
     rotary_dim = int(head_dim * share)
     if rotary_dim % 2:
         raise unsupported(f"an odd number of rotating channels ({rotary_dim})")
-    plain = _plain(values.positive("rope_theta", math.inf), rotary_dim)
+    plain = _plain(values.positive("rope_theta", _MOST, _LEAST), rotary_dim)
     if kind == "default":
         return plain
     if kind == "linear":
-        factor = values.positive("factor", math.inf)
+        factor = values.positive("factor", _MOST, _LEAST)
         return tuple(_float32(one / factor) for one in plain)
     if kind == "llama3":
         return _llama3(plain, values, max_tokens)
@@ -53,10 +56,12 @@ def _llama3(
     plain: tuple[float, ...], values: ConfigValues, max_tokens: int
 ) -> tuple[float, ...]:
     """Stretch the slow frequencies, keep the fast ones, blend between (Llama 3.1)."""
-    factor = values.positive("factor", math.inf)
-    low = values.positive("low_freq_factor", math.inf)
-    high = values.positive("high_freq_factor", math.inf)
+    factor = values.positive("factor", _MOST, _LEAST)
+    low = values.positive("low_freq_factor", _MOST, _LEAST)
+    high = values.positive("high_freq_factor", _MOST, _LEAST)
     trained = values.count("original_max_position_embeddings", max_tokens)
+    if low >= high:
+        raise wrong("low_freq_factor", low)
     frequencies = []
     for one in plain:
         wavelength = _float32(2 * math.pi / one)

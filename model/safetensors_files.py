@@ -1,4 +1,4 @@
-"""Safetensors files: a cheap check of their headers, and a writer that streams.
+"""Safetensors files: headers checked before they are believed, a writer that streams.
 
 Format: https://github.com/huggingface/safetensors#format. The ``safetensors`` package
 can only write tensors that are all in memory at once, hence the writer.
@@ -7,30 +7,41 @@ can only write tensors that are all in memory at once, hence the writer.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from model.errors import WeightsCorruptError
+from model.regular_files import RegularFile, read_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 SINGLE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+# The format's own limit is 100 MB, which take gigabytes once they are objects. A
+# hundred thousand tensors fit into this one.
+_MAX_HEADER_BYTES = 16 << 20
+_MAX_DIMENSIONS = 8
+_MAX_NUMBER = 1 << 62
 _BITS = {
     "BOOL": 8,
     "U8": 8,
     "I8": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
     "F8_E4M3": 8,
+    "F8_E4M3FNUZ": 8,
     "F8_E5M2": 8,
+    "F8_E5M2FNUZ": 8,
     "F8_E8M0": 8,
     "U16": 16,
     "I16": 16,
@@ -42,6 +53,7 @@ _BITS = {
     "U64": 64,
     "I64": 64,
     "F64": 64,
+    "C64": 64,
 }
 _DATA_ALIGNMENT = 64
 _NUMPY = {"U8": "u1", "BF16": "<u2", "F16": "<f2", "F32": "<f4"}
@@ -64,40 +76,161 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     Reads the header only. Raises ``WeightsCorruptError`` when the file is missing,
     truncated, longer than it says, or no safetensors file.
     """
-    try:
-        num_bytes = path.stat().st_size
-        with path.open("rb") as file:
-            prefix = file.read(8)
-            if len(prefix) < 8:
-                raise _corrupt(path, "it is shorter than a header")
-            (header_bytes,) = struct.unpack("<Q", prefix)
-            if header_bytes > min(_MAX_HEADER_BYTES, num_bytes - 8):
-                raise _corrupt(path, "it is truncated or no safetensors file")
-            raw = file.read(header_bytes)
-    except OSError as error:
-        raise _corrupt(path, error.strerror or str(error)) from error
-    try:
-        entries = {
-            name: _entry(item)
-            for name, item in json.loads(raw).items()
-            if name != "__metadata__"
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _corrupt(path, "its header cannot be read") from error
-    expected = 8 + header_bytes + max((e.end for e in entries.values()), default=0)
-    if num_bytes != expected:
-        raise _corrupt(path, f"it has {num_bytes:,} bytes and should have {expected:,}")
+    with SafetensorsFile(path) as file:
+        return file.entries
+
+
+class SafetensorsFile:
+    """An open file: ``entries`` by name, and rows read where they are asked for.
+
+    bfloat16 comes as uint16: numpy has no such number. The data begin at
+    ``data_start``. Use as a context manager. Raises ``WeightsCorruptError`` as
+    ``read_header`` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = RegularFile(path)
+        except OSError as error:
+            raise _corrupt(path, error.strerror or str(error)) from error
+        try:
+            self.entries, self.data_start = self._read_header()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def rows(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        """Return rows ``start`` to ``stop`` of a tensor of one dimension or more."""
+        import numpy as np
+
+        entry = self.entries[name]
+        row_bytes = (entry.end - entry.start) // max(1, entry.shape[0])
+        raw = self._file.read(
+            self.data_start + entry.start + start * row_bytes,
+            (stop - start) * row_bytes,
+        )
+        numbers = np.frombuffer(raw, _number_format(self.path, name, entry))
+        return numbers.reshape(stop - start, *entry.shape[1:])
+
+    def map(self) -> mmap.mmap:
+        """Return the whole file as it lies in memory, longer than it is open."""
+        return self._file.map()
+
+    def check_unchanged(self) -> None:
+        """Raise ``WeightsCorruptError`` if somebody wrote to it since it was opened."""
+        self._file.check_unchanged()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_header(self) -> tuple[dict[str, TensorEntry], int]:
+        """Return the entries, and where the data begin."""
+        num_bytes = self._file.num_bytes
+        if num_bytes < 8:
+            raise _corrupt(self.path, "it is shorter than a header")
+        (header_bytes,) = struct.unpack("<Q", self._file.read(0, 8))
+        if header_bytes > num_bytes - 8:
+            raise _corrupt(self.path, "it is truncated or no safetensors file")
+        if header_bytes > _MAX_HEADER_BYTES:
+            raise _corrupt(self.path, f"its header has {header_bytes:,} bytes")
+        try:
+            entries = _parse(self._file.read(8, header_bytes))
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            reason = f"its header cannot be read ({_shortened(error)})"
+            raise _corrupt(self.path, reason) from error
+        base = 8 + header_bytes
+        expected = base + max((one.end for one in entries.values()), default=0)
+        if num_bytes != expected:
+            raise _corrupt(
+                self.path, f"it has {num_bytes:,} bytes and should have {expected:,}"
+            )
+        return entries, base
+
+
+class MappedFile:
+    """A file mapped into memory; its arrays are read where they lie.
+
+    Only for files of our own, which nobody cuts while they are in use. Raises
+    ``WeightsCorruptError`` as ``read_header`` does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+
+        self._path = path
+        with SafetensorsFile(path) as file:
+            self.entries = file.entries
+            self._data = np.frombuffer(file.map(), np.uint8)[file.data_start :]
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return a view of a tensor."""
+        entry = self.entries[name]
+        raw = self._data[entry.start : entry.end]
+        return raw.view(_number_format(self._path, name, entry)).reshape(entry.shape)
+
+
+def _number_format(path: Path, name: str, entry: TensorEntry) -> str:
+    number_format = _NUMPY.get(entry.dtype)
+    if number_format is None:
+        raise _corrupt(path, f"{name} is of type {entry.dtype}")
+    return number_format
+
+
+def _parse(raw: bytes) -> dict[str, TensorEntry]:
+    """Read a header; raises what JSON of another form makes Python raise."""
+    if not raw.startswith(b"{"):
+        raise ValueError("it is no object")
+    header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    metadata = header.pop("__metadata__", {})
+    if not all(isinstance(one, str) for one in metadata.values()):
+        raise ValueError("metadata that is no text")
+    entries = {name: _entry(name, item) for name, item in header.items()}
+    end = 0
+    for entry in sorted(entries.values(), key=lambda one: (one.start, one.end)):
+        if entry.start != end:
+            raise ValueError("tensors overlap or leave gaps")
+        end = entry.end
     return entries
 
 
-def _entry(item: Mapping[str, Any]) -> TensorEntry:
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; readers disagree on which of two equal keys counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _entry(name: str, item: Mapping[str, Any]) -> TensorEntry:
     """Parse one header item; raises KeyError, TypeError or ValueError."""
-    start, end = (int(offset) for offset in item["data_offsets"])
-    entry = TensorEntry(item["dtype"], tuple(map(int, item["shape"])), start, end)
-    if start < 0 or end < start or any(size < 0 for size in entry.shape):
-        raise ValueError("negative size")
-    bits = _BITS.get(entry.dtype)
-    if bits is not None and prod(entry.shape) * bits != (end - start) * 8:
+    name.encode("utf-8")  # JSON can carry half a character
+    start, end = item["data_offsets"]
+    entry = TensorEntry(item["dtype"], tuple(item["shape"]), start, end)
+    numbers = (start, end, *entry.shape)
+    if len(entry.shape) > _MAX_DIMENSIONS or not all(
+        type(one) is int and 0 <= one < _MAX_NUMBER for one in numbers
+    ):
+        raise ValueError("a shape or offset is no such thing")
+    if prod(entry.shape) * _BITS[entry.dtype] != (end - start) * 8:
         raise ValueError("shape and length disagree")
     return entry
 
@@ -115,13 +248,8 @@ def check_directory(directory: Path) -> tuple[Path, ...]:
         return (single,)
     if not index.is_file():
         return ()
-    try:
-        weight_map: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
-        shards = sorted(set(weight_map.values()))
-        if any(Path(shard).name != shard for shard in shards):
-            raise ValueError("a shard outside the directory")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _corrupt(index, "it is no weight index") from error
+    weight_map = read_index(directory)
+    shards = sorted(set(weight_map.values()))
     missing = [shard for shard in shards if not (directory / shard).is_file()]
     if missing:
         raise WeightsCorruptError(
@@ -133,7 +261,25 @@ def check_directory(directory: Path) -> tuple[Path, ...]:
     absent = [name for name, shard in weight_map.items() if name not in held[shard]]
     if absent:
         raise _corrupt(index, f"it names {absent[0]}, which its file does not hold")
+    if sum(map(len, held.values())) != len(set().union(*held.values())):
+        raise _corrupt(index, "two of its files hold the same tensor")
     return tuple(directory / shard for shard in shards)
+
+
+def read_index(directory: Path) -> dict[str, str]:
+    """Return the file of each tensor, as the index of a directory names it.
+
+    Raises ``WeightsCorruptError``, for a file outside of the directory too.
+    """
+    path = directory / INDEX_NAME
+    try:
+        weight_map = read_json(path)["weight_map"]
+        shards = set(weight_map.values())
+        if not shards or any(Path(shard).name != shard for shard in shards):
+            raise ValueError("no shards, or one outside of the directory")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _corrupt(path, "it is no weight index") from error
+    return dict(weight_map)
 
 
 def _corrupt(path: Path, why: str) -> WeightsCorruptError:
@@ -141,30 +287,8 @@ def _corrupt(path: Path, why: str) -> WeightsCorruptError:
     return WeightsCorruptError(f"{path} is damaged: {why}.", hint=_REDO_HINT)
 
 
-class MappedFile:
-    """A safetensors file mapped into memory; its arrays are read where they lie.
-
-    bfloat16 comes as uint16: numpy has no such number. Raises
-    ``WeightsCorruptError`` as ``read_header`` does.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import numpy as np
-
-        self.entries = read_header(path)
-        self._path = path
-        self._bytes = np.memmap(path, np.uint8, mode="r")
-        data_bytes = max((entry.end for entry in self.entries.values()), default=0)
-        self._base = len(self._bytes) - data_bytes
-
-    def array(self, name: str) -> npt.NDArray[Any]:
-        """Return a view of a tensor."""
-        entry = self.entries[name]
-        kind = _NUMPY.get(entry.dtype)
-        if kind is None:
-            raise _corrupt(self._path, f"{name} is of type {entry.dtype}")
-        raw = self._bytes[self._base + entry.start : self._base + entry.end]
-        return raw.view(kind).reshape(entry.shape)
+def _shortened(error: Exception) -> str:
+    return str(error)[:80]
 
 
 class SafetensorsWriter:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from model.catalog import CONTROL_TOKENS
 from model.errors import TokenizerError
+from model.regular_files import MOST_TOKENIZER_BYTES, read_json
+from model.tokenizer_errors import naming_damage
 from model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_OTHER_HINT = "Fetch the model's tokenizer.json again, or choose another model."
 
 
 class CodeTokenizer:
     """A ``tokenizer.json`` with two promises about control tokens.
 
     Every added token that is not white space (``<fim_prefix>``, ``<|endoftext|>`` …)
-    is a control token: ``encode`` treats its spelling in user text as plain text,
-    and ``control_ids`` lets the engine stop on all of them. Runs of blanks that some
-    tokenizers (GPT-NeoX) hold as added tokens stay ordinary tokens.
+    is a control token, and so is what some family is known to use as one: ``encode``
+    treats its spelling in user text as plain text, and ``control_ids`` lets the engine
+    stop on all of them. Runs of blanks that some tokenizers (GPT-NeoX) hold as added
+    tokens stay ordinary tokens.
     """
 
     def __init__(
@@ -44,32 +50,38 @@ class CodeTokenizer:
     def from_file(cls, path: Path) -> CodeTokenizer:
         """Read a ``tokenizer.json``.
 
-        Raises ``TokenizerError`` when there is none or it cannot be parsed.
+        Raises ``TokenizerError`` when there is none, or none that can be used.
         """
+        try:
+            with naming_damage(
+                f"The tokenizer at {path} cannot be read",
+                "Fetch the model's tokenizer.json again.",
+            ):
+                return cls._from_spec(read_json(path, MOST_TOKENIZER_BYTES))
+        except TokenizerError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise TokenizerError(
+                    f"There is no tokenizer at {path}.",
+                    hint="Put the model's tokenizer.json beside its weights.",
+                ) from None
+            raise
+
+    @classmethod
+    def _from_spec(cls, spec: dict[str, Any]) -> CodeTokenizer:
         from tokenizers import Tokenizer
 
-        try:
-            spec = json.loads(path.read_text(encoding="utf-8"))
-            control_ids = set()
-            for token in spec.get("added_tokens", ()):
-                if token["content"].strip():
-                    # Only tokens marked special can be switched off in user text.
-                    token["special"] = True
-                    control_ids.add(int(token["id"]))
-            spec["truncation"] = spec["padding"] = None
-            tokenizer = Tokenizer.from_str(json.dumps(spec))
-            vocabulary = spec.get("model", {}).get("vocab")
-        except FileNotFoundError:
-            raise TokenizerError(
-                f"There is no tokenizer at {path}.",
-                hint="Put the model's tokenizer.json beside its weights.",
-            ) from None
-        except Exception as error:  # tokenizers raises bare Exception on bad content
-            raise TokenizerError(
-                f"The tokenizer at {path} cannot be read ({error}).",
-                hint="Fetch the model's tokenizer.json again.",
-            ) from error
+        for token in spec.get("added_tokens") or ():
+            # Only tokens marked special can be switched off in user text.
+            token["special"] = bool(token["content"].strip())
+        spec["truncation"] = spec["padding"] = None
+        tokenizer = Tokenizer.from_str(json.dumps(spec))
         tokenizer.encode_special_tokens = True
+        # The numbers in the file are only what it thinks they are.
+        added = tokenizer.get_added_tokens_decoder()
+        known = (tokenizer.token_to_id(token) for token in CONTROL_TOKENS)
+        control_ids = {one for one in known if one is not None}
+        control_ids |= {one for one, token in added.items() if token.content.strip()}
+        vocabulary = spec["model"].get("vocab")
         return cls(
             tokenizer,
             frozenset(control_ids),
@@ -105,17 +117,64 @@ class CodeTokenizer:
         return token_id
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of ``text`` without any control token."""
-        return self._tokenizer.encode(_scalar(text), add_special_tokens=False).ids
+        """Return the ids of ``text`` without any control token.
+
+        Raises ``TokenizerError`` where the tokenizer has none for it.
+        """
+        return [one for _, encoding in self._plain(text) for one in encoding.ids]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[int]]:
         """Return the ids and, for each, where its text starts in characters."""
-        encoding = self._tokenizer.encode(_scalar(text), add_special_tokens=False)
-        return encoding.ids, [start for start, _ in encoding.offsets]
+        token_ids: list[int] = []
+        starts: list[int] = []
+        for begin, encoding in self._plain(text):
+            token_ids += encoding.ids
+            starts += [begin + start for start, _ in encoding.offsets]
+        return token_ids, starts
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of ``token_ids``, control tokens spelled out."""
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        """Return the text of ``token_ids``, control tokens spelled out.
+
+        Raises ``TokenizerError`` where that cannot be said.
+        """
+        with naming_damage("The model's tokenizer cannot spell a text", _OTHER_HINT):
+            return self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+
+    def _plain(self, text: str) -> Iterator[tuple[int, Encoding]]:
+        """Encode a text without control tokens: parts, and where each begins."""
+        pending = [(0, _scalar(text))]
+        while pending:
+            begin, part = pending.pop()
+            with naming_damage("The model's tokenizer cannot read a text", _OTHER_HINT):
+                encoding = self._tokenizer.encode(part, add_special_tokens=False)
+            if self.control_ids.isdisjoint(encoding.ids):
+                yield begin, encoding
+            else:
+                # Some vocabularies hold the spelling among the words of texts.
+                parts = _cut_within(part, encoding, self.control_ids)
+                pending += [(begin + start, one) for start, one in reversed(parts)]
+
+
+def _cut_within(
+    text: str, encoding: Encoding, control_ids: frozenset[int]
+) -> list[tuple[int, str]]:
+    """Cut a text after the first character of each control token.
+
+    Return the parts and where they begin. A character that is one by itself is left
+    out: there is no other way to say it.
+    """
+    cuts, lost = {0, len(text)}, set()
+    for token_id, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        if token_id in control_ids:
+            first = max(0, min(start, len(text) - 1))
+            cuts |= {first, first + 1}
+            if end - first <= 1:
+                lost.add(first)
+    return [
+        (start, text[start:end])
+        for start, end in pairwise(sorted(cuts))
+        if start not in lost
+    ]
 
 
 class StreamingDecoder:

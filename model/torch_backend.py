@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,8 @@ from model.cuda_graphs import (
 from model.decoder import Decoder
 from model.decoder_config import read_decoder_config
 from model.device import Placement
-from model.errors import ContextTooLargeError, WeightsCorruptError
+from model.directory import read_config
+from model.errors import ContextTooLargeError
 from model.flash_attention import flash_kernel
 from model.pass_costs import measure_pass_costs
 from model.torch_errors import first_line, naming_out_of_memory
@@ -237,7 +237,7 @@ def load_torch_backend(
     Raises ``UnsupportedArchitectureError``, ``WeightsCorruptError`` or
     ``OutOfMemoryError``.
     """
-    config = read_decoder_config(_read_json(directory / "config.json"))
+    config = read_decoder_config(read_config(directory))
     device = torch.device(placement.device)
     dtype = compute_dtype(placement)
     kind = _FORMATS.get(placement.dtype, "plain")
@@ -285,16 +285,3 @@ def num_cache_slots(context_tokens: int) -> int:
     """Return how many slots a session's cache has, and positions the rotation."""
     needed = context_tokens + max(_SPARE_SLOTS, TOKEN_BUCKETS[-1])
     return -(-needed // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsCorruptError(
-            f"{path} cannot be read ({first_line(error)}).",
-            hint="Fetch or convert the model again.",
-        ) from error
-    return config

@@ -7,6 +7,7 @@ them in a form that ``packing`` can keep as it is.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -22,7 +23,7 @@ from model.packing import (
     move_blocks,
     widened,
 )
-from model.safetensors_files import MappedFile, check_directory
+from model.safetensors_files import SafetensorsFile, check_directory
 
 
 class WeightSource(Protocol):
@@ -49,18 +50,28 @@ class WeightSource(Protocol):
         """Return a whole tensor of one dimension."""
         ...
 
+    def check_unchanged(self) -> None:
+        """Raise ``WeightsCorruptError`` if a file was written to meanwhile."""
+        ...
+
 
 class SafetensorsSource:
-    """A Hugging Face directory."""
+    """A Hugging Face directory. Use as a context manager: it holds files open."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._files = {
-            name: file
-            for path in check_directory(directory)
-            for file in (MappedFile(path),)
-            for name in file.entries
-        }
+        self._stack = ExitStack()
+        self._files: dict[str, SafetensorsFile] = {}
+        with self._stack:
+            for path in check_directory(directory):
+                file = self._stack.enter_context(SafetensorsFile(path))
+                self._files |= dict.fromkeys(file.entries, file)
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> SafetensorsSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     @property
     def names(self) -> Collection[str]:
@@ -77,11 +88,16 @@ class SafetensorsSource:
 
     def rows(self, name: str, start: int, stop: int) -> Floats | Integers:
         """Return some rows of a matrix as float32."""
-        return _floats(self._files[name].array(name)[start:stop])
+        return _floats(self._files[name].rows(name, start, stop))
 
     def vector(self, name: str) -> Floats:
         """Return a whole tensor of one dimension."""
-        return _floats(self._files[name].array(name))
+        return cast(Floats, self.rows(name, 0, self.shape(name)[0]))
+
+    def check_unchanged(self) -> None:
+        """Raise ``WeightsCorruptError`` if a file was written to meanwhile."""
+        for file in set(self._files.values()):
+            file.check_unchanged()
 
 
 def _floats(array: npt.NDArray[np.generic]) -> Floats:
@@ -93,7 +109,7 @@ def _floats(array: npt.NDArray[np.generic]) -> Floats:
 
 
 class GgufSource:
-    """A GGUF file. Use as a context manager: it holds a map of the file."""
+    """A GGUF file. Use as a context manager: it holds the file open."""
 
     def __init__(self, path: Path) -> None:
         from model.gguf_configs import Header
@@ -101,8 +117,12 @@ class GgufSource:
         from model.gguf_reader import GgufFile
 
         self._file = GgufFile(path)
-        header = Header(self._file)
-        targets = map_tensors(header, family_of(header))
+        try:
+            header = Header(self._file)
+            targets = map_tensors(header, family_of(header))
+        except BaseException:
+            self._file.close()
+            raise
         self._tensors = {
             target.name: (self._file.tensors[name], target)
             for name, target in targets.items()
@@ -154,6 +174,10 @@ class GgufSource:
         tensor, target = self._tensors[name]
         pieces = [p.values().ravel() for p in self._file.pieces(tensor, target.rows)]
         return np.concatenate(pieces) + np.float32(target.shift)
+
+    def check_unchanged(self) -> None:
+        """Raise ``WeightsCorruptError`` if the file was written to meanwhile."""
+        self._file.check_unchanged()
 
 
 def join_rows(parts: list[Floats | Integers]) -> Floats | Integers:

@@ -51,9 +51,9 @@ class Packed:
         directory = self._folder / precision
         if not directory.exists():
             directory.mkdir()
-            source = SafetensorsSource(self._folder / "model")
-            write_packed(source, self.config, directory, precision, "test")
-        return PackedWeights(directory)
+            with SafetensorsSource(self._folder / "model") as source:
+                write_packed(source, self.config, directory, precision, "test")
+        return PackedWeights(directory, self.config)
 
     def backend(
         self,

@@ -36,6 +36,8 @@ class SilentClient:
 
     def show_progress(self, progress: Any) -> None: ...
 
+    def show_status(self, status: Any) -> None: ...
+
 
 class Typist:
     """Somebody at a session in this process."""
@@ -59,7 +61,7 @@ class Typist:
 
     @property
     def counts(self) -> dict[str, int]:
-        counts: dict[str, int] = self.session.status()["lookAhead"]
+        counts: dict[str, int] = self.session.describe()["lookAhead"]
         return counts
 
     async def until(self, **counts: int) -> None:
@@ -195,7 +197,7 @@ async def test_silence_at_the_end_of_what_was_accepted_resumes_it(sit: Sit) -> N
     # The echo engine has always something to say, so that is taken from it.
     end = 1 + len(item.text)
     query = _query("z = compute(a)\n\nz = compute(a)\nz" + item.text)
-    typist.session._memory.remember(_URI, query.prefix, query.suffix, (), 1)
+    typist.session._answerer._memory.remember(_URI, query.prefix, query.suffix, (), 1)
     assert await typist.ask(3, end) == []
     await typist.until(computed=1)
     typist.type("\n", 3, end)
@@ -248,7 +250,7 @@ async def test_off(how: str, sit: Sit) -> None:
     await asyncio.sleep(0.05)
     session = typist.session
     if how == "toggled":
-        session.toggle()
+        session.switch.toggle()
     elif how == "settings":
         session.apply_settings("pushed", {"temperature": 1})
     elif how == "closed":

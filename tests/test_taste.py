@@ -45,6 +45,30 @@ def _answer(taste: Taste, clock: Clock, *args: object, seen_s: float = 1.0) -> N
     taste.note_edit()
 
 
+def test_an_editor_that_says_what_it_shows_is_believed(
+    taste: Taste, clock: Clock
+) -> None:
+    """What it does not mention was not seen; what it does is, from then on."""
+    before = taste.thresholds(None)
+    taste.note_shown("another")
+    for number in range(60):
+        _answer(taste, clock, _outcome(0.12), number)
+    assert taste.thresholds(None) == before
+    for number in range(60):
+        taste.note_outcome(_outcome(0.12), 100 + number, explicit=False)
+        clock.now_s += 5.0
+        taste.note_shown(f"{100 + number}.0")
+        clock.now_s += 0.1
+        taste.note_edit()
+    assert taste.thresholds(None) == before
+    for number in range(60):
+        taste.note_outcome(_outcome(0.12), 200 + number, explicit=False)
+        taste.note_shown(f"{200 + number}.0")
+        clock.now_s += 1.0
+        taste.note_edit()
+    assert taste.thresholds(None).line > before.line
+
+
 def test_what_is_never_accepted_falls_silent(
     taste: Taste, clock: Clock, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.errors import StablecodeError
+from model import StablecodeError
 
 
 class SharedError(StablecodeError):

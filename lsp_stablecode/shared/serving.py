@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lsp_stablecode.shared.front import Front
 from lsp_stablecode.shared.rendezvous import Rendezvous
-from model.errors import StablecodeError
+from model import StablecodeError
 
 FLAG = "--shared"
 _RECORD = "--record"

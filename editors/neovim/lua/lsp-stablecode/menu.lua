@@ -1,0 +1,129 @@
+--- The completion menu beside the ghost text: Neovim's own, nvim-cmp's, blink.cmp's.
+---
+--- The plugins are asked only if they are loaded, and what they answer is not relied
+--- upon: their state is theirs to change.
+
+local M = {}
+
+---@class lsp-stablecode.Menu
+---@field is_explicit boolean Whether the user has moved to an item
+---@field selected? lsp-stablecode.Selected
+
+---@class lsp-stablecode.Selected
+---An item that is selected by default and not inserted.
+---@field text string
+---@field column integer Where it would begin on the cursor's line, in bytes from 0
+
+--- What was selected when the text was last changed.
+---@type { tick: integer, selected: integer }?
+local before
+
+---@return string
+local function before_cursor()
+  return vim.api.nvim_get_current_line():sub(1, vim.api.nvim_win_get_cursor(0)[2])
+end
+
+--- Find where a word's beginning stands before the cursor.
+---@param word string
+---@return lsp-stablecode.Selected?
+local function selected_word(word)
+  local line = before_cursor()
+  for length = math.min(#word - 1, #line), 1, -1 do
+    if vim.endswith(line, word:sub(1, length)) then
+      return { text = word, column = #line - length }
+    end
+  end
+end
+
+---@return lsp-stablecode.Menu?
+local function builtin_menu()
+  if vim.fn.pumvisible() == 0 then
+    before = nil
+    return nil
+  end
+  local info = vim.fn.complete_info({ 'selected', 'completed' })
+  local local_options = vim.bo.completeopt
+  local flags = local_options ~= '' and local_options or vim.o.completeopt
+  if not vim.list_contains(vim.split(flags, ','), 'noinsert') then
+    return { is_explicit = info.selected >= 0 }
+  end
+  local tick = vim.api.nvim_buf_get_changedtick(0)
+  if not before or before.tick ~= tick then
+    before = { tick = tick, selected = info.selected }
+  end
+  local word = vim.tbl_get(info, 'completed', 'word')
+  return {
+    is_explicit = info.selected ~= before.selected,
+    selected = word and selected_word(word),
+  }
+end
+
+---@return lsp-stablecode.Menu?
+local function cmp_menu()
+  local cmp = package.loaded['cmp']
+  -- `cmp.visible()` would wait for its filter, up to a second.
+  local view = cmp and cmp.core and cmp.core.view
+  if not view or not view:visible() then
+    return nil
+  end
+  local entry = view:get_selected_entry()
+  return {
+    is_explicit = view:get_active_entry() ~= nil,
+    selected = entry and selected_word(entry:get_word()),
+  }
+end
+
+---@return lsp-stablecode.Menu?
+local function blink_menu()
+  local blink = package.loaded['blink.cmp']
+  if not blink or not blink.is_menu_visible() then
+    return nil
+  end
+  local list = require('blink.cmp.completion.list')
+  local item = blink.get_selected_item()
+  local is_snippet = item and item.insertTextFormat == vim.lsp.protocol.InsertTextFormat.Snippet
+  local word = item and vim.tbl_get(item, 'textEdit', 'newText') or item and item.insertText
+  return {
+    is_explicit = list.is_explicitly_selected == true,
+    selected = item and not is_snippet and selected_word(word or item.label) or nil,
+  }
+end
+
+--- Return what the menu of the current window shows, or nil where none is open.
+---@return lsp-stablecode.Menu?
+function M.state()
+  local menu = builtin_menu()
+  for _, ask in ipairs({ cmp_menu, blink_menu }) do
+    local is_answered, answer = pcall(ask)
+    menu = menu or (is_answered and answer or nil)
+  end
+  return menu
+end
+
+local is_watching_cmp = false
+
+--- Call back whenever a plugin's menu opens or closes; Neovim's own has autocommands.
+---@param group integer
+---@param callback fun()
+function M.watch(group, callback)
+  vim.api.nvim_create_autocmd('User', {
+    group = group,
+    pattern = { 'BlinkCmpMenuOpen', 'BlinkCmpMenuClose', 'BlinkCmpListSelect' },
+    callback = callback,
+  })
+  vim.api.nvim_create_autocmd('InsertEnter', {
+    group = group,
+    callback = function()
+      local cmp = not is_watching_cmp and package.loaded['cmp'] or nil
+      if cmp then
+        is_watching_cmp = true
+        pcall(function()
+          cmp.event:on('menu_opened', callback)
+          cmp.event:on('menu_closed', callback)
+        end)
+      end
+    end,
+  })
+end
+
+return M
