@@ -107,6 +107,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="share one engine process with your other editors",
     )
     serve.add_argument(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus there, on a loopback address",
+    )
+    serve.add_argument(
         "--record",
         type=Path,
         metavar="FILE",
@@ -159,6 +164,27 @@ def make_parser() -> argparse.ArgumentParser:
     for action, sub in actions.choices.items():
         _add_log_options(sub)
         sub.set_defaults(run=_lazy("models"), action=action)
+
+    status = commands.add_parser(
+        "status",
+        help="what the engine that editors share is at",
+        description="Print model, device, memory, editors, speed and delays of the "
+        "engine that editors share (`serve --shared`). The exit code is 1 if none "
+        "runs.",
+    )
+    status.add_argument("--json", action="store_true", help="print JSON")
+    _add_log_options(status)
+    status.set_defaults(run=_lazy("status"))
+
+    report = commands.add_parser(
+        "report",
+        parents=[common],
+        help="gather what a bug report needs, and no source text",
+        description="Gather versions, settings, what `doctor` finds, and the last "
+        "outcomes of running engines: names, counts and times, no source text.",
+    )
+    report.add_argument("-o", "--output", metavar="FILE", help="write there")
+    report.set_defaults(run=_lazy("report"))
 
     replay = commands.add_parser(
         "replay",

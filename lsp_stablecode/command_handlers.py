@@ -16,6 +16,8 @@ STATUS = f"{SECTION}.status"
 TOGGLE = f"{SECTION}.toggle"
 SNOOZE = f"{SECTION}.snooze"
 RELOAD = f"{SECTION}.reload"
+OVERVIEW = f"{SECTION}.overview"
+REPORT = f"{SECTION}.report"
 _SNOOZE_MINUTES = 15
 _LONGEST_SNOOZE_MINUTES = 24 * 60
 
@@ -37,6 +39,14 @@ def register_commands(server: LanguageServer, session: Session) -> None:
     @server.command(STATUS)
     def status(*arguments: Any) -> Any:
         return session.describe()
+
+    @server.command(OVERVIEW)
+    def overview(*arguments: Any) -> Any:
+        return session.overview()
+
+    @server.command(REPORT)
+    def report(*arguments: Any) -> Any:
+        return session.bug_report()
 
     @server.command(TOGGLE)
     def toggle(*arguments: Any) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
+from lsp_stablecode.metrics import Metrics
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.trace import Tracer, describe
 
 logger = logging.getLogger(__name__)
+
+_NUM_RECENT = 50
 
 
 class History:
@@ -17,20 +20,34 @@ class History:
 
     def __init__(self, tracer: Tracer | None = None) -> None:
         self._tracer = tracer or Tracer()
-        self._num_accepted = 0
-        self._outcomes: Counter[str] = Counter()
+        self.metrics = Metrics()
+        self._recent: deque[dict[str, Any]] = deque(maxlen=_NUM_RECENT)
         self._generations = Counter(completed=0, stopped=0, forwards=0)
         self._look_ahead = Counter(computed=0, used=0, stopped=0)
         self._last: dict[str, Outcome] = {}
 
-    def note_outcome(self, uri: str, outcome: Outcome, *, explicit: bool) -> None:
-        """Record how a request of a document was answered."""
+    def note_outcome(
+        self,
+        uri: str,
+        outcome: Outcome,
+        *,
+        explicit: bool,
+        latency_ms: float = 0.0,
+        language_id: str = "",
+    ) -> None:
+        """Record how a request of a document was answered, and after what time."""
         if outcome.name not in ("superseded", "cancelled"):
             self._last[uri] = outcome
-        self._tracer.record(
-            "completion", uri=uri, explicit=explicit, **describe(outcome)
-        )
-        self._outcomes[outcome.name] += 1
+        told = {
+            "explicit": explicit,
+            "latencyMs": round(latency_ms, 1),
+            **describe(outcome),
+        }
+        self._tracer.record("completion", uri=uri, **told)
+        # Prompts name files; what is kept for a bug report does not.
+        self._recent.append({"language": language_id, **told, "prompt": []})
+        is_shown = outcome.name.startswith("shown")
+        self.metrics.note_answer(outcome.name, latency_ms, is_shown=is_shown)
         logger.info("%s: %s", uri, outcome.name)
 
     def note_generation(self, outcome: Outcome) -> None:
@@ -38,6 +55,7 @@ class History:
         is_whole = outcome.name != "cancelled"
         self._generations["completed" if is_whole else "stopped"] += 1
         self._generations["forwards"] += outcome.statistics.forwards
+        self.metrics.note_generation(outcome.statistics)
 
     def note_look_ahead(self, uri: str, outcome: Outcome, *, is_whole: bool) -> None:
         """Record what was computed, or begun, before anybody asked for it."""
@@ -59,7 +77,7 @@ class History:
 
         However many parts it is accepted in, it counts once: the ``is_first``.
         """
-        self._num_accepted += is_first
+        self.metrics.num_accepted += is_first
         self._tracer.record("accepted", id=identifier, characters=num_characters)
 
     def note_rejected(self, identifier: str) -> None:
@@ -74,12 +92,17 @@ class History:
         """Drop a closed document's last outcome; it still counts."""
         self._last.pop(uri, None)
 
+    def recent(self) -> list[dict[str, Any]]:
+        """Return the last outcomes: names, counts and milliseconds, no text."""
+        return list(self._recent)
+
     def counts(self) -> dict[str, Any]:
         """Return how often what happened, as JSON data."""
         return {
-            "requests": self._outcomes.total(),
-            "outcomes": dict(self._outcomes),
-            "accepted": self._num_accepted,
+            "requests": self.metrics.outcomes.total(),
+            "outcomes": dict(self.metrics.outcomes),
+            "accepted": self.metrics.num_accepted,
+            **self.metrics.describe(),
             "generations": dict(self._generations),
             "lookAhead": dict(self._look_ahead),
         }

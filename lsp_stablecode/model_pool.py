@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from lsp_stablecode.metrics import Metrics
 from lsp_stablecode.worker import EngineWorker
 from model import Engine, EngineInfo, EngineOptions, LoadProgress, StablecodeError
 
@@ -45,6 +46,23 @@ class ModelUser(Protocol):
 
     def show_progress(self, progress: LoadProgress | None) -> None:
         """Show how loading goes on, with ``None`` at its end."""
+        ...
+
+
+class Member(Protocol):
+    """A session, as whoever looks at the whole process sees it."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What its requests cost and came to."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return its state and counts as JSON data."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Return what a bug report should hold of it, without source text."""
         ...
 
 
@@ -153,10 +171,12 @@ class ModelPool:
     """The models of this process, found by their options.
 
     ``keeps_unused`` leaves a model that has lost its last session to its next one, for
-    the time that users usually let it rest after.
+    the time that users usually let it rest after. ``sessions`` are those of the
+    process, whether or not they use a model.
     """
 
     def __init__(self, *, keeps_unused: bool = False) -> None:
+        self.sessions: list[Member] = []
         self._keeps_unused = keeps_unused
         self._models: dict[EngineOptions, SharedModel] = {}
         self._watch: asyncio.Task[None] | None = None

@@ -179,6 +179,8 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         server.introduce(params.initialization_options)
         encoding = choose_encoding(params.capabilities)
         session.documents.encoding = encoding
+        if (client := params.client_info) is not None:
+            session.editor = " ".join(filter(None, (client.name, client.version)))
         session.workspace.folders = workspace_folders(params)
         server.take_settings("initialization", params.initialization_options)
         if wants_plain_completion(params.capabilities, session.settings):

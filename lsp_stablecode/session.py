@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
@@ -19,14 +20,16 @@ from lsp_stablecode.errors import DocumentNotOpenError
 from lsp_stablecode.explanation import explain
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
+from lsp_stablecode.metrics import Metrics
 from lsp_stablecode.model_host import ModelHost
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.notices import Client, Notices
 from lsp_stablecode.offered import Offered
 from lsp_stablecode.outcome import Outcome
+from lsp_stablecode.overview import bug_report, overview
 from lsp_stablecode.query import make_query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
-from lsp_stablecode.settings import Settings, model_options
+from lsp_stablecode.settings import Settings, model_options, to_wire
 from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
 from lsp_stablecode.status import StatusReporter
 from lsp_stablecode.switch import Switch
@@ -49,13 +52,16 @@ class Session:
         pool: ModelPool | None = None,
     ) -> None:
         self._client = client
+        self.pool = pool or ModelPool()
+        self.pool.sessions.append(self)
         self.workspace = Workspace(base_settings.exclude)
         self.documents = self.workspace.documents
-        self.model = ModelHost(pool or ModelPool(), self._show_progress)
+        self.model = ModelHost(self.pool, self._show_progress)
         self.notices = Notices(client)
         self._sources = SettingsSources(base_settings)
         self.switch = Switch(self._sources, self._switched)
         self.status = StatusReporter(self.model, self.switch, client.show_status)
+        self.editor = ""
         self._place: Document | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduler = Scheduler(lambda: self.model.worker)
@@ -127,6 +133,8 @@ class Session:
         self.status.close()
         self._history.close()
         self._taste.close()
+        if self in self.pool.sessions:
+            self.pool.sessions.remove(self)
         return self.model.close()
 
     # --- documents ---------------------------------------------------------
@@ -176,7 +184,18 @@ class Session:
             outcome = Outcome("empty:not-open")
             self._history.note_outcome(uri, outcome, explicit=explicit)
             return []
-        uri = document.uri
+        uri, language_id = document.uri, document.language_id
+        started_s = time.perf_counter()
+
+        def note(outcome: Outcome) -> None:
+            self._history.note_outcome(
+                uri,
+                outcome,
+                explicit=explicit,
+                latency_ms=(time.perf_counter() - started_s) * 1000,
+                language_id=language_id,
+            )
+
         try:
             with self._scheduler.enter(uri, kind, explicit=explicit) as ticket:
                 outcome = await self._outcome(
@@ -185,9 +204,9 @@ class Session:
         except Superseded:
             outcome = Outcome("superseded")
         except asyncio.CancelledError:
-            self._history.note_outcome(uri, Outcome("cancelled"), explicit=explicit)
+            note(Outcome("cancelled"))
             raise
-        self._history.note_outcome(uri, outcome, explicit=explicit)
+        note(outcome)
         self._taste.note_outcome(outcome, ticket.number, explicit=explicit)
         items = items_of(outcome, document, position, selected, ticket.number)
         self._offered.remember(items)
@@ -289,6 +308,7 @@ class Session:
         """Return the state of the model and what the requests came to."""
         info = self.model.info
         return {
+            "editor": self.editor,
             "enabled": self.switch.is_on,
             "snoozeSeconds": self.switch.snooze_seconds,
             "disabledLanguages": list(self.settings.disabled_languages),
@@ -298,3 +318,24 @@ class Session:
             "documents": len(self.documents),
             **self._history.counts(),
         }
+
+    def report(self) -> dict[str, Any]:
+        """Return what a bug report should hold of this session: no source text."""
+        return {
+            "editor": self.editor,
+            "settings": to_wire(self.settings),
+            "recent": self._history.recent(),
+        }
+
+    @property
+    def metrics(self) -> Metrics:
+        """What the requests cost and came to."""
+        return self._history.metrics
+
+    def overview(self) -> dict[str, Any]:
+        """Return the state of the whole process, other sessions included."""
+        return overview(self.pool)
+
+    def bug_report(self) -> dict[str, Any]:
+        """Return a report of the whole process."""
+        return bug_report(self.pool)

@@ -39,7 +39,16 @@ async def test_capabilities(start: Start) -> None:
     commands = set(capabilities.execute_command_provider.commands)
     assert commands == {
         f"lsp-stablecode.{name}"
-        for name in ("accepted", "explain", "status", "toggle", "snooze", "reload")
+        for name in (
+            "accepted",
+            "explain",
+            "overview",
+            "reload",
+            "report",
+            "snooze",
+            "status",
+            "toggle",
+        )
     }
 
 

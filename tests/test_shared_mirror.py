@@ -18,7 +18,11 @@ from lsp_stablecode.documents import PositionEncoding
 from lsp_stablecode.shared.errors import FramingError, RuntimeFolderError
 from lsp_stablecode.shared.framing import frame, read_message
 from lsp_stablecode.shared.mirror import Mirror
-from lsp_stablecode.shared.rendezvous import Rendezvous, runtime_folder
+from lsp_stablecode.shared.rendezvous import (
+    Rendezvous,
+    open_connection,
+    runtime_folder,
+)
 
 URI = "file:///w/a%20b.py"
 _TEXTS = st.text(alphabet="ab\n\r😀é ", max_size=12)
@@ -250,7 +254,7 @@ def test_a_hub_is_found_by_its_address(tmp_path: Path, over_tcp: bool) -> None:
         assert rendezvous.is_reachable()
         mode = stat.S_IMODE(rendezvous.address_file.stat().st_mode)
         assert os.name == "nt" or mode == 0o600
-        with rendezvous.connect(address, 5.0) as connection:
+        with open_connection(address, 5.0) as connection:
             accepted, _ = listener.accept()
             with accepted:
                 connection.sendall(b"x")
@@ -296,9 +300,9 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     assert address is not None
     if not address.port:
         with pytest.raises(OSError, match=r"[Rr]efused"):
-            rendezvous.connect(address, 1.0)
+            open_connection(address, 1.0)
     with rendezvous.listen():
         again = rendezvous.address()
         assert again is not None
         assert again.secret != address.secret
-        rendezvous.connect(again, 5.0).close()
+        open_connection(again, 5.0).close()

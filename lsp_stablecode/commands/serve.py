@@ -15,6 +15,7 @@ from pygls.io_ import run_async
 
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.lifecycle import leave
+from lsp_stablecode.prometheus import serve_metrics
 from lsp_stablecode.recording import recorded
 from lsp_stablecode.server import StablecodeServer, make_server
 from lsp_stablecode.settings import Settings
@@ -25,8 +26,10 @@ logger = logging.getLogger(__name__)
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Serve until the editor says ``exit``, closes the pipe or is gone."""
-    address = parse_address(options.tcp) if options.tcp else None
+    address = parse_address(options.tcp, "--tcp") if options.tcp else None
     server = make_server(settings, open_tracer(options.trace))
+    if options.metrics:
+        serve_metrics(server.session.pool, *parse_address(options.metrics, "--metrics"))
     signal.signal(signal.SIGINT, lambda *_: _stop(server, 130))
     try:
         if address is None:
@@ -87,12 +90,12 @@ async def serve_tcp(server: StablecodeServer, host: str, port: int) -> None:
     await gone
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Split ``HOST:PORT``. Raises ``SettingsError``."""
+def parse_address(text: str, option: str) -> tuple[str, int]:
+    """Split the ``HOST:PORT`` of an option. Raises ``SettingsError``."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise SettingsError(
-            f"{text!r} is no HOST:PORT.", hint="For example --tcp 127.0.0.1:7777."
+            f"{text!r} is no HOST:PORT.", hint=f"For example {option} 127.0.0.1:7777."
         )
     return host.strip("[]"), int(port)
 

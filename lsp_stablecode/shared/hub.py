@@ -22,6 +22,8 @@ from pygls.io_ import run_async
 
 from lsp_stablecode.lifecycle import leave
 from lsp_stablecode.model_pool import ModelPool
+from lsp_stablecode.overview import bug_report, overview
+from lsp_stablecode.prometheus import serve_metrics
 from lsp_stablecode.server import StablecodeServer, make_server
 from lsp_stablecode.shared.framing import frame
 from lsp_stablecode.shared.front import PING
@@ -43,7 +45,7 @@ class Hub:
     def __init__(self, rendezvous: Rendezvous, linger_s: float) -> None:
         self._rendezvous = rendezvous
         self._linger_s = linger_s
-        self._pool = ModelPool(keeps_unused=True)
+        self.pool = ModelPool(keeps_unused=True)
         self._connections: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
@@ -63,7 +65,7 @@ class Hub:
                     await self._listen()
         finally:
             self._rendezvous.withdraw()
-            await asyncio.to_thread(self._pool.close)
+            await asyncio.to_thread(self.pool.close)
 
     async def _listen(self) -> None:
         if self._listener is not None:
@@ -98,19 +100,32 @@ class Hub:
         if not hmac.compare_digest(secret, str(hello.get("secret"))):
             logger.warning("a connection without the secret was refused")
             return None
+        if "question" in hello:
+            await _send(writer, self._answer(str(hello["question"])))
+            return None
         server = None
         try:
             server = _make_server(
                 [str(one) for one in hello["arguments"]],
                 Path(str(hello["folder"])),
-                self._pool,
+                self.pool,
             )
-            answer: dict[str, object] = {"processId": os.getpid()}
+            answer: dict[str, Any] = {"processId": os.getpid()}
         except (StablecodeError, KeyError, TypeError) as error:
             answer = {"refused": str(error)}
-        writer.write(frame(json.dumps(answer).encode()))
-        await writer.drain()
+        await _send(writer, answer)
         return server
+
+    def _answer(self, question: str) -> dict[str, Any]:
+        """Return what a command wants to know."""
+        if question == "report":
+            return bug_report(self.pool)
+        return overview(self.pool)
+
+
+async def _send(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(frame(json.dumps(answer).encode()))
+    await writer.drain()
 
 
 async def _serve(
@@ -155,7 +170,13 @@ async def _read_hello(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 def serve_fronts(rendezvous: Rendezvous, linger_s: float) -> int:
     """Be the hub, whose lock the caller holds; return the exit code."""
+    from lsp_stablecode.cli import parse_serve
+    from lsp_stablecode.commands.serve import parse_address
+
     hub = Hub(rendezvous, linger_s)
+    metrics = parse_serve(rendezvous.arguments).metrics
+    if metrics:
+        serve_metrics(hub.pool, *parse_address(metrics, "--metrics"))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(hub.run())
     leave(0)

@@ -12,7 +12,11 @@ from pathlib import Path
 
 from lsp_stablecode.shared.errors import HubUnreachableError
 from lsp_stablecode.shared.link import Link, open_link
-from lsp_stablecode.shared.rendezvous import Address, Rendezvous
+from lsp_stablecode.shared.rendezvous import (
+    Address,
+    Rendezvous,
+    open_connection,
+)
 
 _START_TIMEOUT_S = 60.0
 _POLL_S = 0.02
@@ -57,7 +61,7 @@ def _joined(rendezvous: Rendezvous, arguments: Sequence[str]) -> Link | None:
     if address is None or not _is_alive(address):
         return None
     try:
-        connection = rendezvous.connect(address, _CONNECT_TIMEOUT_S)
+        connection = open_connection(address, _CONNECT_TIMEOUT_S)
         return open_link(connection, address.secret, arguments)
     except OSError:
         return None

@@ -66,11 +66,7 @@ class Rendezvous:
 
     def address(self) -> Address | None:
         """Return where the hub says it is; it may have died since."""
-        try:
-            text = self.address_file.read_text("utf-8")
-            return Address(**json.loads(text))
-        except (OSError, ValueError, TypeError):
-            return None
+        return read_address(self.address_file)
 
     def lock(self) -> filelock.BaseFileLock | None:
         """Return the lock that only one hub can have, or ``None`` if one has it.
@@ -85,19 +81,6 @@ class Rendezvous:
         except filelock.Timeout:
             return None
         return lock
-
-    def connect(self, address: Address, timeout_s: float) -> socket.socket:
-        """Return a connection to the hub. Raises ``OSError``."""
-        if address.port:
-            return socket.create_connection(("127.0.0.1", address.port), timeout_s)
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.settimeout(timeout_s)
-            connection.connect(address.path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def listen(self, *, over_tcp: bool = not _HAS_UNIX_SOCKETS) -> socket.socket:
         """Listen, and write the address. The caller holds the lock file's lock."""
@@ -141,6 +124,28 @@ class Rendezvous:
             listener.close()
             raise
         return listener
+
+
+def read_address(file: Path) -> Address | None:
+    """Return what an address file says, if it is one."""
+    try:
+        return Address(**json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def open_connection(address: Address, timeout_s: float) -> socket.socket:
+    """Return a connection to a hub. Raises ``OSError``."""
+    if address.port:
+        return socket.create_connection(("127.0.0.1", address.port), timeout_s)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout_s)
+        connection.connect(address.path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def runtime_folder() -> Path:
