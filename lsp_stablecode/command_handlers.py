@@ -26,10 +26,11 @@ def register_commands(server: LanguageServer, session: Session) -> None:
     """Offer the commands; docs/editors/commands.md lists them for client authors."""
 
     @server.command(ACCEPTED)
-    def accepted(*arguments: Any) -> None:
+    def accepted(*arguments: Any) -> bool:
+        # Never null: clients written in Lua and Vim script lose an answer of that.
         identifier = str(arguments[0]) if arguments else ""
         length = arguments[1] if len(arguments) > 1 else None
-        session.accepted(identifier, length if isinstance(length, int) else None)
+        return session.accepted(identifier, length if isinstance(length, int) else None)
 
     @server.command(EXPLAIN)
     def explain(*arguments: Any) -> Any:

@@ -73,9 +73,8 @@ class Dialect:
 
     def speak_older(self) -> bool:
         """Take in that a client asks for ``getCompletions``; return whether news."""
-        is_news = not self._is_older
-        self._is_older = True
-        return is_news
+        was_older, self._is_older = self._is_older, True
+        return not was_older
 
     def settings_in(self, source: SettingsSource, raw: object) -> object:
         """Return what a client says of our settings."""
@@ -95,10 +94,14 @@ class Dialect:
             told = {"kind": now.kind, "busy": now.busy, "message": now.message}
             messages.append(("didChangeStatus", told))
         if self._is_older:
-            kind = "InProgress" if now.busy else now.kind
-            older = {"status": kind, "message": now.message}
-            messages.append(("statusNotification", older))
+            messages.append(older_status(now))
         return messages
+
+
+def older_status(now: Status) -> tuple[str, dict[str, Any]]:
+    """Return the notification that told a client the status before."""
+    kind = "InProgress" if now.busy else now.kind
+    return "statusNotification", {"status": kind, "message": now.message}
 
 
 def is_introduction(options: object) -> bool:

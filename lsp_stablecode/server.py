@@ -113,7 +113,7 @@ class StablecodeServer(LanguageServer):
     def speak_older(self) -> None:
         """Take in that the client speaks as it did before inline completion."""
         if self._dialect.speak_older():
-            self.session.status.update(again=True)
+            self.protocol.notify(*copilot.older_status(self.session.status.current))
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Log only: pygls would show the user every protocol slip of a client."""

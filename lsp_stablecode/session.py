@@ -270,12 +270,16 @@ class Session:
             self._history.note_shown(identifier)
         self._taste.note_shown(identifier)
 
-    def accepted(self, identifier: str, num_characters: int | None = None) -> None:
-        """Record that a suggestion, or its first characters, was accepted."""
+    def accepted(self, identifier: str, num_characters: int | None = None) -> bool:
+        """Record that a suggestion, or its first characters, was accepted.
+
+        Return whether it was offered here, lately.
+        """
         is_first = self._offered.accept(identifier)
         self._history.note_accepted(identifier, num_characters, is_first=is_first)
         self._taste.note_accepted(identifier, in_part=num_characters is not None)
         self._answerer.follow_accepted(identifier, self.settings)
+        return self._offered.item(identifier) is not None
 
     def accepted_in_part(self, identifier: str, num_utf16_units: int) -> None:
         """Record that a suggestion was accepted up to there, perhaps to its end."""

@@ -20,19 +20,32 @@ _PROFILES = [
     ("neovim-0.11", "utf-8", False),
     ("lsp-mode-10", "utf-32", True),
 ]
+# Made for Copilot's server: name, how many suggestions it asked for, what it told of.
+_COPILOT = [
+    ("copilot.vim-1.41", 3, ["shown", "accepted", "accepted", "shown"]),
+    ("copilot.vim-1.26", 3, ["shown", "accepted", "accepted", "shown"]),
+    ("copilot.lua", 1, ["shown", "accepted", "accepted"]),
+    ("copilot.el", 2, ["shown", "accepted", "accepted", "shown"]),
+    ("nvim-lspconfig-copilot", 2, ["accepted"]),
+]
+_COMPLETIONS = ("textDocument/inlineCompletion", "getCompletions")
 
 
 class Replay:
     """Sends a recorded client's messages to a server and answers as it did."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *arguments: str) -> None:
         self.profile: dict[str, Any] = json.loads(
             (_CLIENTS / f"{name}.json").read_text("utf-8")
         )
         self.asked: list[str] = []
+        self.heard: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lsp_stablecode", "serve", "--model", "echo"],
+            [
+                *[sys.executable, "-m", "lsp_stablecode", "serve", "--model", "echo"],
+                *arguments,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -63,6 +76,8 @@ class Replay:
                 return message["result"]
             if "id" in message:
                 self._answer(message)
+            else:
+                self.heard.append(message)
 
     def _answer(self, request: dict[str, Any]) -> None:
         self.asked.append(request["method"])
@@ -86,6 +101,32 @@ class Replay:
         message: dict[str, Any] = json.loads(self._process.stdout.read(length))
         return message
 
+    def play(self) -> list[list[dict[str, Any]]]:
+        """Send all that the client sent; return the suggestions it got, by request.
+
+        Where it named one that it had got, this one names what it got instead.
+        """
+        names: dict[str, str] = {}
+        answers: list[list[dict[str, Any]]] = []
+        for message in self.profile["session"]:
+            method, params = message["method"], _renamed(message["params"], names)
+            if not message.get("request"):
+                self._send({"method": method, "params": params})
+                continue
+            while method in _COMPLETIONS and self.command("status")["state"] != "ready":
+                time.sleep(0.02)
+            result = self.ask(method, params)
+            if method in _COMPLETIONS:
+                answers.append(result.get("items") or result.get("completions"))
+                for number, item in enumerate(answers[-1]):
+                    name = item.get("uuid") or item["command"]["arguments"][0]
+                    names[f"answer {len(answers)} item {number}"] = name
+            elif method in ("checkStatus", "signIn", "signInInitiate"):
+                assert result["user"] == "local"
+            else:
+                assert result in (True, "OK"), method
+        return answers
+
     def close(self) -> int:
         """Close the server's input, as an editor's end does; return its exit code."""
         assert self._process.stdin is not None
@@ -99,12 +140,20 @@ class Replay:
             self._process.stdout.close()
 
 
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_renamed(one, names) for one in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
 @pytest.fixture
-def replay() -> Iterator[Callable[[str], Replay]]:
+def replay() -> Iterator[Callable[..., Replay]]:
     replays: list[Replay] = []
 
-    def start(name: str) -> Replay:
-        replays.append(Replay(name))
+    def start(name: str, *arguments: str) -> Replay:
+        replays.append(Replay(name, *arguments))
         return replays[-1]
 
     yield start
@@ -114,7 +163,7 @@ def replay() -> Iterator[Callable[[str], Replay]]:
 
 def test_every_recording_is_replayed() -> None:
     names = {path.stem for path in _CLIENTS.glob("*.json")}
-    assert names == {name for name, _, _ in _PROFILES}
+    assert names == {name for name, _, _ in [*_PROFILES, *_COPILOT]}
 
 
 @pytest.mark.parametrize(("name", "encoding"), [one[:2] for one in _PROFILES])
@@ -161,3 +210,32 @@ def test_a_clients_own_request_is_answered(
     assert item["command"]["command"] == "lsp-stablecode.accepted"
     assert edit["range"]["end"] == request["params"]["position"]
     assert edit["range"]["start"]["line"] == edit["range"]["end"]["line"]
+
+
+@pytest.mark.parametrize(("name", "num_requests", "told"), _COPILOT)
+def test_a_client_of_copilots_server_gets_on(
+    name: str,
+    num_requests: int,
+    told: list[str],
+    replay: Callable[..., Replay],
+    tmp_path: Path,
+) -> None:
+    """All it sent is answered as it expects; nobody is told of an error."""
+    trace = tmp_path / "trace"
+    client = replay(name, "--trace", str(trace))
+    capabilities = client.initialize()
+    assert capabilities["positionEncoding"] == "utf-16"
+    assert "completionProvider" not in capabilities
+    answers = client.play()
+    assert len(answers) == num_requests
+    first = answers[0][0]
+    text = first.get("displayText") or first["insertText"]
+    assert text == "ze = width * height"
+    assert client.command("status")["accepted"] == 1
+    methods = [one["method"] for one in client.heard]
+    assert "window/showMessage" not in methods
+    statuses = [one for one in client.heard if one["method"] == "didChangeStatus"]
+    assert statuses[-1]["params"]["message"] == "echo on cpu"
+    assert ("statusNotification" in methods) == ("uuid" in first)
+    events = [json.loads(line)["event"] for line in trace.read_text().splitlines()]
+    assert [one for one in events if one in ("shown", "accepted")] == told

@@ -554,6 +554,7 @@ async def test_chats_and_tools_are_refused_quietly(
     for method in ("textDocument/didShowInlineEdit", "$/unheardOf", "policy/didChange"):
         client.notify(method, item={"command": {"arguments": ["x"]}})
     client.notify("$/setTrace", value="off")
+    client.notify("$/cancelRequest", id="conversation/create")  # answered long ago
     await client.command("status")
     assert client.messages == []
     log = capfd.readouterr().err
