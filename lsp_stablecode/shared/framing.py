@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from lsp_stablecode.shared.errors import FramingError
 
-_LENGTH = re.compile(rb"content-length:\s*(\d{1,12})\s*\Z", re.IGNORECASE)
+_LENGTH = re.compile(rb"content-length:\s*(\d{1,40})\s*\Z", re.IGNORECASE)
 _MOST_HEADER_BYTES = 4096
 MOST_BODY_BYTES = 1 << 30
 

@@ -40,6 +40,7 @@ _LOSSES_WITHIN_S = 60.0
 _REST_S = 30.0
 
 _REQUEST_FAILED = -32803
+_NOT_INITIALIZED = -32002
 _EMPTY = {
     "textDocument/inlineCompletion": {"items": []},
     "textDocument/completion": {"isIncomplete": True, "items": []},
@@ -129,25 +130,30 @@ class Front:
             self._forward(body)
             return
         method = message.get("method")
-        if method is None:
+        if not isinstance(method, str):
             # An answer; nobody waits any more for one to a hub that is gone.
             key = _key(message.get("id"))
             if key in self._asked:
                 self._asked.discard(key)
                 self._forward(body)
             return
-        self._mirror.note(message)
-        if method == "initialize":
-            self._watch_editor(message)
-        if method == "shutdown":
-            self._was_shut_down = True
         if method == "exit":
             self._forward(body)
             self._exit_code = 0 if self._was_shut_down else 1
             return
+        self._mirror.note(message)
+        if self._mirror.initialize is None:
+            if "id" in message:
+                self._write_error(message, _NOT_INITIALIZED, "initialize comes first")
+            return
+        if message is self._mirror.initialize:
+            self._watch_editor(message)
+        if method == "shutdown":
+            self._was_shut_down = True
         if "id" in message:
             self._pending[_key(message["id"])] = message
-            if method != "initialize" and not self._is_responsive:
+            is_first = message is self._mirror.initialize
+            if not is_first and not self._is_responsive:
                 self._answer_empty(message)
                 return
         self._forward(body)
@@ -167,15 +173,16 @@ class Front:
     def _answer_empty(self, request: Message) -> None:
         """Answer in the hub's place."""
         self._pending.pop(_key(request["id"]), None)
-        answer: Message = {"jsonrpc": "2.0", "id": request["id"]}
         if request["method"] in _EMPTY:
-            answer["result"] = _EMPTY[request["method"]]
+            result = _EMPTY[request["method"]]
+            self._write({"jsonrpc": "2.0", "id": request["id"], "result": result})
         else:
-            answer["error"] = {
-                "code": _REQUEST_FAILED,
-                "message": "The engine process is being started again.",
-            }
-        self._write(answer)
+            text = "The engine process is being started again."
+            self._write_error(request, _REQUEST_FAILED, text)
+
+    def _write_error(self, request: Message, code: int, text: str) -> None:
+        error = {"code": code, "message": text}
+        self._write({"jsonrpc": "2.0", "id": request["id"], "error": error})
 
     def _show(self, text: str) -> None:
         print(f"lsp-stablecode: {text}", file=sys.stderr)
@@ -184,7 +191,8 @@ class Front:
 
     def _watch_editor(self, initialize: Message) -> None:
         """Notice the end of an editor whose pipe somebody else has inherited."""
-        process_id = (initialize.get("params") or {}).get("processId")
+        params = initialize.get("params")
+        process_id = params.get("processId") if isinstance(params, dict) else None
         if not isinstance(process_id, int):
             return
 
@@ -229,7 +237,7 @@ class Front:
     def _take_failure(self, error: Exception) -> None:
         self._is_joining = False
         for request in list(self._pending.values()):
-            if request["method"] == "initialize":
+            if request is self._mirror.initialize:
                 self._refuse(request, str(error))
         is_news = not self._losses_s
         self._note_loss()
@@ -243,8 +251,7 @@ class Front:
 
     def _refuse(self, request: Message, text: str) -> None:
         self._pending.pop(_key(request["id"]), None)
-        error = {"code": _REQUEST_FAILED, "message": text}
-        self._write({"jsonrpc": "2.0", "id": request["id"], "error": error})
+        self._write_error(request, _REQUEST_FAILED, text)
         print(f"lsp-stablecode: {text}", file=sys.stderr)
         self._exit_code = 1
 
@@ -271,7 +278,7 @@ class Front:
         elif key in self._own:
             del self._own[key]
         elif (request := self._pending.pop(key, None)) is not None:
-            if request["method"] == "initialize":
+            if request is self._mirror.initialize:
                 self._mirror.note_encoding(message.get("result"))
             self._write(body)
 
@@ -305,7 +312,7 @@ class Front:
     def _answer_all(self) -> None:
         for request in list(self._pending.values()):
             # The next hub answers this one.
-            if request["method"] != "initialize":
+            if request is not self._mirror.initialize:
                 self._answer_empty(request)
 
     @property
