@@ -350,6 +350,10 @@ def settings_from(options: argparse.Namespace) -> Settings:
             ("cacheDtype", "cache_dtype"),
             ("threads", "threads"),
             ("contextTokens", "context_tokens"),
+            ("backend", "backend"),
+            ("endpoint", "endpoint"),
+            ("remoteModel", "remote_model"),
+            ("apiKeyFile", "api_key_file"),
             ("logLevel", "log_level"),
         )
         if (value := getattr(options, name, None)) is not None
@@ -371,7 +375,8 @@ def configure_logging(level: str) -> None:
     )
     # pygls logs messages with their text, and its errors with parameters.
     logging.getLogger("pygls").setLevel(logging.CRITICAL)
-    for name in ("filelock", "httpx", "httpcore", "urllib3", "asyncio"):
+    quiet = ("filelock", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3")
+    for name in (*quiet, "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -403,6 +408,23 @@ def _common_options() -> argparse.ArgumentParser:
         type=positive,
         metavar="N",
         help="tokens that prompt and completion may hold together",
+    )
+    remote = parser.add_argument_group("model on a server")
+    remote.add_argument(
+        "--backend", metavar="NAME", help="local (default) or openai: ask a server"
+    )
+    remote.add_argument(
+        "--endpoint", metavar="URL", help="its address, such as http://gpu-box:8000/v1"
+    )
+    remote.add_argument(
+        "--remote-model",
+        metavar="NAME",
+        help="which of its models, by its name there (default: the first)",
+    )
+    remote.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="holds the key (default: the variable LSP_STABLECODE_API_KEY)",
     )
     _add_log_options(parser)
     return parser

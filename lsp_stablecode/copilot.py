@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lsp_stablecode.items import Item
+from lsp_stablecode.items import Item, Position
 from lsp_stablecode.settings import SECTIONS
 from lsp_stablecode.settings_sources import SettingsSource
 from lsp_stablecode.status import Status
@@ -34,7 +34,8 @@ _BESIDE_IT = frozenset(
         "trace",
     }
 )
-_OUR_PLUGINS = "lsp-stablecode"
+# In the name of every client of this server's own, whatever its editor puts before it.
+_OUR_NAME = "lsp-stablecode"
 _LONGEST_TAB = 16
 
 
@@ -112,7 +113,7 @@ def is_introduction(options: object) -> bool:
 def is_made_for_copilot(options: object) -> bool:
     """Tell whether a client was written for Copilot's server, and not for this one."""
     name = field(options, "editorPluginInfo", "name")
-    is_ours = isinstance(name, str) and name.startswith(_OUR_PLUGINS)
+    is_ours = isinstance(name, str) and _OUR_NAME in name
     return is_introduction(options) and not is_ours
 
 
@@ -199,20 +200,34 @@ def identifier_of(item: object) -> str:
     return identifier if isinstance(identifier, str) else ""
 
 
-def older_completion(item: Item, line_before: str, version: object) -> dict[str, Any]:
+def older_completion(item: Item, line_before: str, version: int) -> dict[str, Any]:
     """Return an item as ``getCompletions`` answers it.
 
     Its text and its range begin with the line; ``displayText`` begins at the cursor.
+    ``version`` is that of the document as the client knows it: some compare it.
     """
-    start, end = _position(*item.start), _position(*item.end)
     return {
         "uuid": item.identifier,
         "text": line_before + item.text,
         "displayText": item.text,
-        "position": start,
-        "range": {"start": _position(item.start[0], 0), "end": end},
-        "docVersion": version if isinstance(version, int) else 0,
+        "position": _position(*item.start),
+        "range": _range((item.start[0], 0), item.end),
+        "docVersion": version,
     }
+
+
+def solution(item: Item, line_before: str) -> dict[str, Any]:
+    """Return an item as a panel was told of it, to be inserted at the cursor."""
+    return {
+        "solutionId": item.identifier,
+        "completionText": item.text,
+        "displayText": line_before + item.text,
+        "range": _range(item.start, item.end),
+    }
+
+
+def _range(start: Position, end: Position) -> dict[str, dict[str, int]]:
+    return {"start": _position(*start), "end": _position(*end)}
 
 
 def _position(line: int, character: int) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
@@ -11,7 +12,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from lsp_stablecode import __version__, copilot
 from lsp_stablecode.copilot import field
-from lsp_stablecode.items import Item
+from lsp_stablecode.items import Item, Position
 from lsp_stablecode.wire import inline_list
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def _register_account(server: StablecodeServer) -> None:
         return "OK"
 
     @server.feature("copilot/models")
-    def list_models(params: Any) -> list[dict[str, Any]]:
-        return copilot.models()
+    async def list_models(params: Any) -> list[dict[str, Any]]:
+        # Looks for weights on the disk.
+        return await asyncio.to_thread(copilot.models)
 
 
 def _register_fates(server: StablecodeServer) -> None:
@@ -105,14 +107,25 @@ def _register_fates(server: StablecodeServer) -> None:
 def _register_completions(server: StablecodeServer) -> None:
     """Answer as before ``textDocument/inlineCompletion``; and next edits with none."""
 
+    async def completions(place: _Place, *, explicit: bool) -> dict[str, Any]:
+        items = await _items(server, place, explicit=explicit)
+        return {
+            "completions": [
+                copilot.older_completion(
+                    one, _line_before(server, place, one), place.version
+                )
+                for one in items
+            ]
+        }
+
     @server.feature("getCompletions")
     async def get_completions(params: Any) -> dict[str, Any]:
         server.speak_older()
-        return await _older_completions(server, params, explicit=False)
+        return await completions(_older_place(params), explicit=False)
 
     @server.feature("getCompletionsCycling")
     async def get_completions_cycling(params: Any) -> dict[str, Any]:
-        return await _older_completions(server, params, explicit=True)
+        return await completions(_older_place(params), explicit=True)
 
     @server.feature("textDocument/copilotInlineEdit")
     def inline_edit(params: Any) -> dict[str, Any]:
@@ -124,76 +137,72 @@ def _register_panels(server: StablecodeServer) -> None:
 
     @server.feature("textDocument/copilotPanelCompletion")
     async def panel_completion(params: Any) -> types.InlineCompletionList:
-        items = await _items(server, params, params, explicit=True, kind="panel")
-        return inline_list(items)
+        place = _place(params, field(params, "formattingOptions"))
+        return inline_list(await _items(server, place, explicit=True, kind="panel"))
 
     @server.feature("getPanelCompletions")
     async def get_panel_completions(params: Any) -> dict[str, Any]:
-        server.spawn(_fill_panel(server, params))
+        server.spawn(fill(_older_place(params), field(params, "panelId")))
         return {"solutionCountTarget": server.session.settings.candidates}
 
-
-async def _fill_panel(server: StablecodeServer, params: Any) -> None:
-    await asyncio.sleep(_PANEL_OPENS_S)
-    panel = field(params, "panelId")
-    found = await _older_completions(server, params, explicit=True, kind="panel")
-    for rank, one in enumerate(found["completions"]):
-        solution = {
-            "panelId": panel,
-            "solutionId": one["uuid"],
-            "score": -rank,
-            "completionText": one["text"],
-            "displayText": one["displayText"],
-            "range": one["range"],
-        }
-        server.protocol.notify("PanelSolution", solution)
-    server.protocol.notify("PanelSolutionsDone", {"panelId": panel, "status": "OK"})
+    async def fill(place: _Place, panel: Any) -> None:
+        await asyncio.sleep(_PANEL_OPENS_S)
+        items = await _items(server, place, explicit=True, kind="panel")
+        for rank, one in enumerate(items):
+            solution = copilot.solution(one, _line_before(server, place, one))
+            told = {"panelId": panel, "score": -rank, **solution}
+            server.protocol.notify("PanelSolution", told)
+        done = {"panelId": panel, "status": "OK"}
+        server.protocol.notify("PanelSolutionsDone", done)
 
 
-async def _older_completions(
-    server: StablecodeServer, params: Any, *, explicit: bool, kind: str = "inline"
-) -> dict[str, Any]:
-    document = field(params, "doc")
-    items = await _items(
-        server,
-        {"textDocument": document, "position": field(document, "position")},
-        document,
-        explicit=explicit,
-        kind=kind,
-    )
-    version = field(document, "version")
-    return {
-        "completions": [
-            copilot.older_completion(one, _line_before(server, document, one), version)
-            for one in items
-        ]
-    }
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where suggestions are wanted, in a message that LSP's types do not describe."""
+
+    uri: str
+    position: Position
+    indent_unit: str
+    version: int = 0
 
 
-async def _items(
-    server: StablecodeServer, place: Any, indentation: Any, *, explicit: bool, kind: str
-) -> list[Item]:
-    """Return what is suggested at a place that LSP's types do not describe."""
-    uri = field(place, "textDocument", "uri")
-    line, character = (field(place, "position", key) for key in ("line", "character"))
+def _place(params: Any, indentation: Any) -> _Place:
+    """Read a place. Raises ``JsonRpcInvalidParams``."""
+    uri = field(params, "textDocument", "uri")
+    line, character = (field(params, "position", key) for key in ("line", "character"))
     if not (
         isinstance(uri, str) and isinstance(line, int) and isinstance(character, int)
     ):
         raise JsonRpcInvalidParams("A URI and a position are needed.")
+    return _Place(uri, (line, character), copilot.indent_unit(indentation))
+
+
+def _older_place(params: Any) -> _Place:
+    document = field(params, "doc")
+    place = {"textDocument": document, "position": field(document, "position")}
+    version = field(document, "version")
+    return replace(
+        _place(place, document), version=version if isinstance(version, int) else 0
+    )
+
+
+async def _items(
+    server: StablecodeServer, place: _Place, *, explicit: bool, kind: str = "inline"
+) -> list[Item]:
     return await server.session.complete(
-        uri,
-        (line, character),
+        place.uri,
+        place.position,
         explicit=explicit,
-        indent_unit=copilot.indent_unit(indentation),
+        indent_unit=place.indent_unit,
         kind=kind,
     )
 
 
-def _line_before(server: StablecodeServer, document: Any, item: Item) -> str:
+def _line_before(server: StablecodeServer, place: _Place, item: Item) -> str:
     """Return what stands on an item's line before it."""
-    text = server.session.documents.get(field(document, "uri"))
-    line, column = text.locate(*item.start)
-    return text.line_text(line)[:column]
+    document = server.session.documents.get(place.uri)
+    line, column = document.locate(*item.start)
+    return document.line_text(line)[:column]
 
 
 def _always(answer: object) -> Any:

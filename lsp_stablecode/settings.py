@@ -22,7 +22,10 @@ Dtype = Literal["auto", "bfloat16", "float16", "float32", "int8", "int4"]
 CacheDtype = Literal["auto", "bfloat16", "int8"]
 When = Literal["auto", "always", "never"]
 LogLevel = Literal["error", "warning", "info", "debug"]
-Kind = Literal["text", "device", "choice", "integer", "number", "flag", "texts"]
+Backend = Literal["local", "openai"]
+Kind = Literal[
+    "text", "device", "endpoint", "choice", "integer", "number", "flag", "texts"
+]
 
 SECTIONS: Final = ("lsp-stablecode", "lspStablecode")
 """Names under which clients wrap the settings."""
@@ -32,6 +35,8 @@ _SHOWN_CHARACTERS: Final = 40
 _USUAL_REST_MINUTES: Final = 30
 DEVICE_PATTERN: Final = "^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 """A device's name, as a regular expression."""
+ENDPOINT_PATTERN: Final = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
+"""A server's address without user, password and query, as a regular expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +44,8 @@ class Setting:
     """What a field is called on the wire, what it may hold, and what it is for.
 
     ``minimum`` and ``maximum`` are inclusive and in the field's own unit.
-    ``automatic`` admits ``"auto"``, which is ``None`` in Python.
+    ``automatic`` admits ``"auto"``, which is ``None`` in Python. What is ``private`` is
+    not repeated in a message: somebody may have put a password there.
     """
 
     key: str
@@ -50,6 +56,7 @@ class Setting:
     maximum: int = 0
     automatic: bool = False
     globs: bool = False
+    private: bool = False
 
     @property
     def values(self) -> str:
@@ -59,6 +66,8 @@ class Setting:
                 return "a text"
             case "device":
                 return "`auto`, `cpu`, `cuda`, `cuda:N`, `mps`"
+            case "endpoint":
+                return "an http or https URL without user, password and query"
             case "choice":
                 return ", ".join(f"`{choice}`" for choice in self.choices)
             case "flag":
@@ -307,6 +316,58 @@ class Settings:
             "Hugging Face hub.",
         ),
     )
+    backend: Backend = field(
+        default="local",
+        metadata=_metadata(
+            key="backend",
+            kind="choice",
+            choices=get_args(Backend),
+            description="Whether this machine computes the model, or a server that "
+            "speaks OpenAI's completions API, such as vLLM: with `openai`, text around "
+            "the cursor is sent to `endpoint`.",
+        ),
+    )
+    endpoint: str = field(
+        default="http://127.0.0.1:8000/v1",
+        metadata=_metadata(
+            key="endpoint",
+            kind="endpoint",
+            private=True,
+            description="That server's address, for `backend` `openai`.",
+        ),
+    )
+    remote_model: str = field(
+        default="auto",
+        metadata=_metadata(
+            key="remoteModel",
+            kind="text",
+            description="Which of that server's models to ask, by its name there; "
+            "`auto` takes the first. `model` says which one that is, where its name "
+            "does not.",
+        ),
+    )
+    api_key_file: str = field(
+        default="auto",
+        metadata=_metadata(
+            key="apiKeyFile",
+            kind="text",
+            private=True,
+            description="A file with the key for that server, never the key itself; "
+            "`auto` takes the environment variable LSP_STABLECODE_API_KEY, or the file "
+            "that LSP_STABLECODE_API_KEY_FILE names.",
+        ),
+    )
+    remote_timeout_ms: int = field(
+        default=10_000,
+        metadata=_metadata(
+            key="remoteTimeoutMs",
+            kind="integer",
+            minimum=500,
+            maximum=120_000,
+            description="Milliseconds after which a request to that server is given "
+            "up, if no token has come.",
+        ),
+    )
     log_level: LogLevel = field(
         default="warning",
         metadata=_metadata(
@@ -374,8 +435,10 @@ def parse_settings(
             values[name], entry_problems = _read(setting, value)
             problems += entry_problems
         except _BadValueError as error:
-            kept = _wire_value(getattr(base, name))
-            message = f"`{setting.key}` {error}; using {_shown(kept)}."
+            kept = _shown(_wire_value(getattr(base, name)))
+            if setting.private:
+                kept = "the previous value"
+            message = f"`{setting.key}` {error}; using {kept}."
             problems.append(Problem(setting.key, message))
     return replace(base, **values), tuple(problems)  # type: ignore[arg-type]
 
@@ -398,6 +461,11 @@ def model_options(settings: Settings) -> EngineOptions:
         threads=settings.threads,
         cache_dtype=settings.cache_dtype,
         allow_download=settings.allow_download,
+        backend=settings.backend,
+        endpoint=settings.endpoint,
+        remote_model=settings.remote_model,
+        api_key_file=settings.api_key_file,
+        remote_timeout_ms=settings.remote_timeout_ms,
     )
 
 
@@ -429,6 +497,10 @@ def _read(setting: Setting, value: object) -> tuple[object, list[Problem]]:
             admitted = "a text that is not blank"
         case "device":
             good = isinstance(value, str) and bool(re.fullmatch(DEVICE_PATTERN, value))
+        case "endpoint":
+            good = isinstance(value, str) and bool(
+                re.fullmatch(ENDPOINT_PATTERN, value)
+            )
         case "choice":
             good = isinstance(value, str) and value in setting.choices
         case "flag":
@@ -440,7 +512,8 @@ def _read(setting: Setting, value: object) -> tuple[object, list[Problem]]:
             good = number is not None
             value = value if number is None else number
     if not good:
-        raise _BadValueError(f"must be {admitted}, not {_shown(value)}")
+        given = "" if setting.private else f", not {_shown(value)}"
+        raise _BadValueError(f"must be {admitted}{given}")
     return value, []
 
 

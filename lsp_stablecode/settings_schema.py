@@ -11,6 +11,7 @@ from typing import Any
 from lsp_stablecode.settings import (
     DEFAULTS,
     DEVICE_PATTERN,
+    ENDPOINT_PATTERN,
     SETTINGS,
     Setting,
     to_wire,
@@ -46,6 +47,8 @@ def _admitted(setting: Setting) -> dict[str, Any]:
             return {"type": "string", "pattern": r"\S"}
         case "device":
             return {"type": "string", "pattern": DEVICE_PATTERN}
+        case "endpoint":
+            return {"type": "string", "pattern": ENDPOINT_PATTERN}
         case "choice":
             return {"type": "string", "enum": list(setting.choices)}
         case "flag":

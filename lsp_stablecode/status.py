@@ -151,7 +151,7 @@ class StatusReporter:
 
 
 def _loading(progress: LoadProgress | None) -> str:
-    if progress is None or progress.stage == "start":
+    if progress is None or progress.stage in ("start", "ready"):
         return "Loading the model"
     if progress.fraction is None:
         return f"Loading the model: {progress.stage}"

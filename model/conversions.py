@@ -63,16 +63,17 @@ def prepare_starter(progress: ProgressCallback | None, *, weights: bool = True) 
     return directory
 
 
-def gguf_directory(path: Path) -> Path:
+def gguf_directory(path: Path, *, weights: bool = True) -> Path:
     """Return where the conversion of a GGUF file is kept: one place per path."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem)[:60].strip(".-") or "model"
     digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
-    return cache_directory() / "models" / f"{stem}-{digest}"
+    name = f"{stem}-{digest}"
+    return cache_directory() / "models" / (name if weights else f"{name}-bare")
 
 
-def is_current_gguf(directory: Path, path: Path) -> bool:
+def is_current_gguf(directory: Path, path: Path, dtype: str = DTYPE) -> bool:
     """Return whether a usable conversion was made from the file as it is now."""
-    conversion = usable(directory, DTYPE)
+    conversion = usable(directory, dtype)
     if conversion is None:
         return False
     stat = path.stat()
@@ -81,10 +82,15 @@ def is_current_gguf(directory: Path, path: Path) -> bool:
 
 
 def prepare_gguf(
-    path: Path, entry: CatalogEntry | None, progress: ProgressCallback | None
+    path: Path,
+    entry: CatalogEntry | None,
+    progress: ProgressCallback | None,
+    *,
+    weights: bool = True,
 ) -> Path:
     """Return the converted GGUF file, converting it if it is new or has changed."""
-    directory = gguf_directory(path)
+    directory = gguf_directory(path, weights=weights)
+    dtype = DTYPE if weights else NO_WEIGHTS
 
     def build(partial: Path) -> None:
         stat = path.stat()
@@ -94,17 +100,17 @@ def prepare_gguf(
             path,
             partial,
             source,
-            dtype=DTYPE,
+            dtype=dtype,
             rope_theta=entry.rope_theta if entry else None,
             progress=progress,
         )
 
-    if not is_current_gguf(directory, path):
-        num_bytes = converted_bytes(path, DTYPE)
+    if not is_current_gguf(directory, path, dtype):
+        num_bytes = converted_bytes(path, DTYPE) if weights else 0
         build_once(
             directory,
             num_bytes,
-            lambda: is_current_gguf(directory, path),
+            lambda: is_current_gguf(directory, path, dtype),
             build,
             progress,
         )

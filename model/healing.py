@@ -70,9 +70,18 @@ class HealingState:
         covering = self._vocabulary.beginning_with(rest)
         return np.union1d(covering, np.array(shorter, dtype=np.int64))
 
+    @property
+    def rest(self) -> bytes:
+        """What is still to be continued."""
+        return self._rest
+
     def push(self, token_id: int) -> None:
         """Take the token that was chosen of those allowed."""
-        self._rest = self._rest[len(self._vocabulary.bytes_of(token_id)) :]
+        self.push_bytes(self._vocabulary.bytes_of(token_id))
+
+    def push_bytes(self, spelled: bytes) -> None:
+        """Take tokens that continue it by what they spell."""
+        self._rest = self._rest[len(spelled) :]
 
 
 def plan_healing(tokenizer: CodeTokenizer, prefix_ids: Sequence[int]) -> Healing | None:

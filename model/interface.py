@@ -16,7 +16,12 @@ FimOrder = Literal["auto", "psm", "spm"]
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the user asked for; ``auto`` and ``None`` leave the choice to us."""
+    """What the user asked for; ``auto`` and ``None`` leave the choice to us.
+
+    With the backend ``openai`` the server at ``endpoint`` computes ``remote_model``;
+    ``model`` then says whose tokenizer and prompts those are, and ``api_key_file``
+    where the key lies, which is no part of any options.
+    """
 
     model: str = "auto"
     device: str = "auto"
@@ -25,6 +30,11 @@ class EngineOptions:
     threads: int | None = None
     cache_dtype: str = "auto"
     allow_download: bool = False
+    backend: str = "local"
+    endpoint: str = "http://127.0.0.1:8000/v1"
+    remote_model: str = "auto"
+    api_key_file: str = "auto"
+    remote_timeout_ms: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,10 @@ def load_engine(
     """
     report = progress or (lambda _: None)
     started = time.perf_counter()
+    if options.backend == "openai":
+        from model.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(options, report)
     if options.model == "echo" or options.model.startswith("echo:"):
         return EchoEngine(options.model)
 
@@ -119,6 +123,7 @@ def load_engine(
     loaded = load_backend(
         prepared, options, report, lambda: prepare_model(weights=True)
     )
+    tokenizer.check_ids(loaded.backend.vocab_size)
     notes = (
         f"model {choice.model}: {choice.reason}",
         f"weights: {prepared.source}",

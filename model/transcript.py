@@ -50,15 +50,19 @@ class Transcript:
 
     def push(self, token_id: int, logprob: float) -> None:
         """Add a token with its log-probability; only to what has not ended."""
+        is_end = token_id in self._stop_ids
+        if is_end:
+            self._reason = "eos"
+        self.push_text("" if is_end else self._decoder.push(token_id), logprob)
+
+    def push_text(self, piece: str, logprob: float) -> None:
+        """Add a token by the characters it completed, where its id is not known."""
         logprob_sum = logprob + (self._history[-1][1] if self._history else 0.0)
         before = len(self._text)
-        if token_id in self._stop_ids:
-            self._reason = "eos"
-        elif piece := self._decoder.push(token_id):
-            healed = min(self._num_healed, len(piece))
-            self._num_healed -= healed
-            if piece[healed:]:
-                self._add(piece[healed:])
+        healed = min(self._num_healed, len(piece))
+        self._num_healed -= healed
+        if piece[healed:]:
+            self._add(piece[healed:])
         self._tokens.append(GeneratedToken(self._text[before:], logprob))
         self._history.append((len(self._text), logprob_sum))
         if self._token_rule is not None and self._reason is None:

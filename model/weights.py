@@ -47,6 +47,8 @@ __all__ = [
     "Located",
     "PreparedModel",
     "cache_directory",
+    "confirmed_entry",
+    "describe",
     "locate",
     "prepare",
     "verify",
@@ -108,14 +110,14 @@ def prepare(
     if located.kind == "starter":
         weights = weights or not starter.starter_available()
         directory = prepare_starter(progress, weights=weights)
-        return _describe(directory, located, located.entry)
+        return describe(directory, located, located.entry)
     assert located.path is not None
     if located.kind == "gguf":
         directory = prepare_gguf(located.path, located.entry, progress)
     else:
         directory = located.path
     check_model(directory)
-    described = _describe(directory, located, _confirmed_entry(directory, located))
+    described = describe(directory, located, confirmed_entry(directory, located))
     gguf = located.path if located.kind == "gguf" else None
     return replace(described, gguf=gguf)
 
@@ -163,7 +165,7 @@ def verify(name: str, progress: ProgressCallback | None = None) -> str:
     )
 
 
-def _confirmed_entry(directory: Path, located: Located) -> CatalogEntry | None:
+def confirmed_entry(directory: Path, located: Located) -> CatalogEntry | None:
     """Return the catalogue entry, if the vocabulary agrees with a guess by name."""
     entry = located.entry
     if entry is not None and located.kind == "directory":
@@ -174,7 +176,7 @@ def _confirmed_entry(directory: Path, located: Located) -> CatalogEntry | None:
     return None
 
 
-def _describe(
+def describe(
     directory: Path, located: Located, entry: CatalogEntry | None
 ) -> PreparedModel:
     """Put together what the engine needs to know, from the catalogue or by looking."""

@@ -335,6 +335,15 @@ async def test_a_model_chosen_in_the_clients_menu_is_loaded(connect: Connect) ->
     await client.until(lambda: client.statuses[-1]["kind"] in ("Error", "Inactive"))
 
 
+async def test_every_command_is_documented(connect: Connect) -> None:
+    """For authors of clients: what is offered stands in docs/editors/commands.md."""
+    client = await connect(ready=False)
+    offered = client.answer["capabilities"]["executeCommandProvider"]["commands"]
+    page = Path(__file__).parents[1] / "docs/editors/commands.md"
+    documented = set(re.findall(r"^\| `(lsp-stablecode\.\w+)`", page.read_text(), re.M))
+    assert set(offered) == documented
+
+
 # What became of suggestions --------------------------------------------------------
 
 
@@ -494,13 +503,21 @@ async def test_panels(connect: Connect) -> None:
     await client.until(lambda: client.heard("PanelSolutionsDone"))
     assert client.heard("PanelSolutionsDone") == [{"panelId": "p1", "status": "OK"}]
     solutions = client.heard("PanelSolution")
-    assert [one["displayText"] for one in solutions] == texts
+    assert [one["completionText"] for one in solutions] == texts
+    assert [one["displayText"] for one in solutions] == [
+        f"def area{one}" for one in texts
+    ]
+    assert solutions[0]["range"] == {"start": _PLACE, "end": _PLACE}
     assert {one["panelId"] for one in solutions} == {"p1"}
 
 
 async def test_a_place_is_needed(connect: Connect) -> None:
     client = await connect()
-    for method in ("getCompletions", "textDocument/copilotPanelCompletion"):
+    for method in (
+        "getCompletions",
+        "getPanelCompletions",
+        "textDocument/copilotPanelCompletion",
+    ):
         answer = await client.ask(method, method, {"doc": {"uri": _URI}})
         assert answer["error"]["code"] == -32602
         assert "position" in answer["error"]["message"]

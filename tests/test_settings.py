@@ -73,6 +73,15 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("completionFallback", "always", "always"),
     ("completionFallback", "never", "never"),
     ("allowDownload", True, True),
+    ("backend", "local", "local"),
+    ("backend", "openai", "openai"),
+    ("endpoint", "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+    ("endpoint", "https://models.example/team/v1", "https://models.example/team/v1"),
+    ("endpoint", "http://[::1]:8080", "http://[::1]:8080"),
+    ("remoteModel", "stabilityai/stable-code-3b", "stabilityai/stable-code-3b"),
+    ("apiKeyFile", "~/.config/lsp-stablecode/key", "~/.config/lsp-stablecode/key"),
+    ("remoteTimeoutMs", 500, 500),
+    ("remoteTimeoutMs", 120_000, 120_000),
     ("logLevel", "error", "error"),
     ("logLevel", "debug", "debug"),
 ]
@@ -100,6 +109,20 @@ BAD: dict[str, list[Any]] = {
     "exclude": ["*.env", 1, False, {"*.env": True}],
     "completionFallback": ["on", True, 1],
     "allowDownload": [1, "yes"],
+    "backend": ["remote", "OpenAI", True, ""],
+    "endpoint": [
+        "127.0.0.1:8000",
+        "ftp://host/v1",
+        "http://",
+        "http://user:hush@host/v1",
+        "http://host/v1?key=hush",
+        "http://host/v1#hush",
+        8000,
+        ["http://host/hush"],
+    ],
+    "remoteModel": ["", " ", 1, []],
+    "apiKeyFile": ["", " ", 1, ["hush"], {"key": "hush"}],
+    "remoteTimeoutMs": [499, 120_001, "auto", "10 s", True],
     "logLevel": ["trace", 10, True],
 }
 
@@ -149,10 +172,12 @@ def test_a_bad_value_is_reported_and_the_base_kept(key: str, sent: object) -> No
     (problem,) = problems
     assert problem.key == key
     assert problem.message.startswith(f"`{key}` must be ")
-    kept = to_wire(base)[key]
-    assert f"using {json.dumps(kept)}." in problem.message.replace(
-        "using 0.", "using 0.0."
-    )
+    kept = json.dumps(to_wire(base)[key])
+    if SETTINGS[field_of(key)].private:
+        # There may be a password in it.
+        assert "hush" not in problem.message
+        kept = "the previous value"
+    assert f"using {kept}." in problem.message.replace("using 0.", "using 0.0.")
     assert len(problem.message) < 200
     assert problem.message.isprintable()
 
@@ -264,10 +289,26 @@ def test_model_options() -> None:
         "threads": 3,
         "cacheDtype": "int8",
         "allowDownload": True,
+        "backend": "openai",
+        "endpoint": "https://models.example/v1",
+        "remoteModel": "team",
+        "apiKeyFile": "/run/key",
+        "remoteTimeoutMs": 3000,
     }
     settings, _ = parse_settings(raw)
     assert model_options(settings) == EngineOptions(
-        "starter", "cuda:1", "float16", 2048, 3, "int8", True
+        model="starter",
+        device="cuda:1",
+        dtype="float16",
+        context_tokens=2048,
+        threads=3,
+        cache_dtype="int8",
+        allow_download=True,
+        backend="openai",
+        endpoint="https://models.example/v1",
+        remote_model="team",
+        api_key_file="/run/key",
+        remote_timeout_ms=3000,
     )
     assert model_options(DEFAULTS) == EngineOptions()
 

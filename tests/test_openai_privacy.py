@@ -1,0 +1,104 @@
+"""The key goes to the server alone, and control tokens stay what they are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from completion_faults import KEY, refuses, tells
+from completion_server import CompletionServer
+from remote import engine_for, options_for, request, write_prompt_files
+
+from model import Engine, load_engine
+from model.remote_errors import ControlTextError, RemoteError, UnauthorisedError
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_prompt_files(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def server() -> Iterator[CompletionServer]:
+    with CompletionServer() as one:
+        yield one
+
+
+@pytest.fixture
+def engine(server: CompletionServer, files: Path) -> Iterator[Engine]:
+    with engine_for(server, files, remote_timeout_ms=5_000) as one:
+        server.asked.clear()
+        yield one
+
+
+def test_control_tokens_in_user_text_stay_text(
+    server: CompletionServer, engine: Engine, files: Path
+) -> None:
+    """As ids a spelling is plain tokens; as text it cannot be sent."""
+    source = 'END = "<fim_middle>"\nx = '
+    engine.fill(request(source))
+    sent = server.completions[-1].body["prompt"]
+    control = server.brain.tokenizer.token_to_id("<fim_middle>")
+    assert sent.count(control) == 1
+    with (
+        CompletionServer("plain") as plain,
+        engine_for(plain, files) as engine_of_text,
+        pytest.raises(ControlTextError, match="spells a control token"),
+    ):
+        engine_of_text.fill(request(source))
+
+
+def test_control_tokens_in_an_answer_never_come_out(
+    server: CompletionServer, engine: Engine
+) -> None:
+    """Where only texts come, what is spelled like a control token ends the text."""
+    server.faults.append(tells("a + b<|endoftext|>def"))
+    [candidate] = engine.fill(request("x = ")).candidates
+    assert (candidate.text, candidate.finish_reason) == ("a + b", "eos")
+
+
+def test_the_key_goes_to_the_server_and_nowhere_else(
+    files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with a redirection, and into no log, error, status or representation."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx2", "httpcore2", "model", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    monkeypatch.setenv("LSP_STABLECODE_API_KEY", KEY)
+    said: list[str] = []
+    with CompletionServer(key=KEY) as server, CompletionServer() as elsewhere:
+        with engine_for(server, files) as engine:
+            engine.fill(request("x = "))
+            assert server.asked[-1].headers["Authorization"] == f"Bearer {KEY}"
+            target = f"{elsewhere.endpoint}/completions"
+            for status in (301, 302, 307, 308, 400, 401, 404, 429, 500):
+                server.faults.extend([refuses(status, Location=target)] * 99)
+                with pytest.raises(RemoteError) as caught:
+                    engine.fill(request("x = "))
+                said += [str(caught.value), repr(caught.value)]
+                server.faults.clear()
+            said += [repr(engine.info), repr(vars(engine)), repr(engine)]
+            said.append(repr(options_for(server, files)))
+        assert elsewhere.asked == []
+        monkeypatch.setenv("LSP_STABLECODE_API_KEY", f"{KEY}-wrong")
+        with pytest.raises(UnauthorisedError, match="does not take the key") as caught:
+            load_engine(options_for(server, files))
+        said.append(str(caught.value))
+        monkeypatch.delenv("LSP_STABLECODE_API_KEY")
+        with pytest.raises(UnauthorisedError, match="wants a key"):
+            load_engine(options_for(server, files))
+    assert any("POST" in record.getMessage() for record in caplog.records)
+    for text in [*said, caplog.text]:
+        assert KEY not in text
+
+
+def test_no_text_of_a_document_is_logged(
+    server: CompletionServer, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx2", "httpcore2", "model"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    engine.fill(request("launch_code = 'platypus'\nx = "))
+    assert "platypus" not in caplog.text

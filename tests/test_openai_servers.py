@@ -1,0 +1,124 @@
+"""What is wrong with a server from the start, and what lesser ones can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from completion_faults import streams, tells
+from completion_server import CompletionServer
+from remote import engine_for, options_for, request, text_of, write_prompt_files
+
+from model import Engine, EngineOptions, StablecodeError, load_engine
+from model.healing import plan_healing
+from model.remote_errors import EndpointError, NoSuchModelError, TokensDisagreeError
+from model.stopping import stop_at_strings
+from model.tokenizer import CodeTokenizer
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_prompt_files(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def server() -> Iterator[CompletionServer]:
+    with CompletionServer() as one:
+        yield one
+
+
+@pytest.fixture
+def engine(server: CompletionServer, files: Path) -> Iterator[Engine]:
+    with engine_for(server, files, remote_timeout_ms=5_000) as one:
+        server.asked.clear()
+        yield one
+
+
+def test_a_model_that_the_server_has_not(server: CompletionServer, files: Path) -> None:
+    with pytest.raises(NoSuchModelError, match="'other'") as caught:
+        load_engine(options_for(server, files, remote_model="other"))
+    assert "tiny" in caught.value.hint
+
+
+def test_a_model_with_other_tokens(server: CompletionServer, tmp_path: Path) -> None:
+    """Ids that stand for other texts there are noticed before anybody sees them."""
+    files = write_prompt_files(tmp_path / "other")
+    path = files / "tokenizer.json"
+    spec = json.loads(path.read_text("utf-8"))
+    last = max(spec["model"]["vocab"].values())
+    spec["model"]["vocab"] = {
+        token: one if one < 4 else last + 4 - one
+        for token, one in spec["model"]["vocab"].items()
+    }
+    path.write_text(json.dumps(spec), "utf-8")
+    with pytest.raises(TokensDisagreeError):
+        load_engine(options_for(server, files))
+
+
+def test_more_context_than_the_server_takes(
+    server: CompletionServer, files: Path
+) -> None:
+    with pytest.raises(StablecodeError, match="takes 512"):
+        load_engine(options_for(server, files, context_tokens=4096))
+
+
+def test_more_new_tokens_than_fit(server: CompletionServer, engine: Engine) -> None:
+    with pytest.raises(StablecodeError, match="no room for a prompt"):
+        engine.fill(request("x = ", max_new_tokens=500))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("http://user:hush@127.0.0.1/v1", "user or a password"),
+        ("http://127.0.0.1/v1?key=hush", "end with its path"),
+        ("ftp://127.0.0.1/hush", "no http or https URL"),
+        ("127.0.0.1:8000", "no http or https URL"),
+        ("http://", "no http or https URL"),
+        ("http://[::1/hush", "no http or https URL"),
+        ("http://127.0.0.1:hush/v1", "no http or https URL"),
+    ],
+)
+def test_an_endpoint_that_is_none(endpoint: str, said: str) -> None:
+
+    options = EngineOptions(backend="openai", endpoint=endpoint)
+    with pytest.raises(EndpointError, match=said) as caught:
+        load_engine(options)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_server_without_probabilities(files: Path) -> None:
+    """It is asked for texts alone, and what was typed is looked for in them."""
+    with (
+        CompletionServer("plain", tells_tops=False) as server,
+        engine_for(server, files) as engine,
+    ):
+        assert "probabilities come of none" in " ".join(engine.info.notes)
+        asked = request("def f(y):\n    retu", heal=True)
+        tokenizer = CodeTokenizer.from_file(files / "tokenizer.json")
+        healing = plan_healing(tokenizer, tokenizer.encode(asked.prefix))
+        assert healing is not None
+        server.faults.append(tells(healing.text + "rn y"))
+        told = engine.fill(asked)
+        assert (text_of(told), told.healed) == ("rn y", healing.text)
+        server.faults.extend([tells("no"), tells("rn y")])
+        told = engine.fill(asked)
+        assert (text_of(told), told.healed) == ("rn y", "")
+        assert "logprobs" not in server.completions[-1].body
+
+
+def test_a_server_that_tells_fewer_probabilities(files: Path) -> None:
+    with CompletionServer(most_top=5) as server, engine_for(server, files) as engine:
+        engine.fill(request("x = re", heal=True))
+        assert server.completions[-1].body["logprobs"] <= 5
+        assert "of 5 tokens" in " ".join(engine.info.notes)
+
+
+def test_stop_strings_may_span_events(server: CompletionServer, engine: Engine) -> None:
+    server.faults.append(
+        streams(*(json.dumps({"choices": [{"text": one}]}) for one in ("a;", ";", "b")))
+    )
+    asked = request("x = ", stop_rule=stop_at_strings([";;"]))
+    assert text_of(engine.fill(asked)) == "a"
