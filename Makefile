@@ -53,7 +53,11 @@ gpu: $(STAMP) ## run the tests that need a CUDA device
 
 .PHONY: editors
 editors: $(STAMP) ## try VS Code, Neovim and Emacs, installing what is missing of them
-	$(BIN)/python -m pytest -m editor $(ARGS)
+	$(BIN)/python -m pytest -m editor -rs $(ARGS)
+
+.PHONY: chaos
+chaos: $(STAMP) ## kill, stop and starve a shared engine for ten minutes
+	$(BIN)/python -m pytest -m slow -s tests/test_chaos.py $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## format, lint, types, direction of imports; changes nothing

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -230,6 +231,27 @@ async def test_whoever_does_not_know_the_secret_is_refused(
             hello = {"secret": secret, "arguments": [], "folder": "/"}
             stranger.sendall(frame(json.dumps(hello).encode()))
             assert stranger.recv(100) == b""
+
+
+_CONNECT = (
+    "socket(S, PF_UNIX, SOCK_STREAM, 0); "
+    "exit(connect(S, sockaddr_un($ARGV[0])) ? 0 : 7)"
+)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("perl"),
+    reason="needs root, to be somebody else, and perl",
+)
+async def test_other_users_cannot_connect(join: Join, hubs: Hubs) -> None:
+    await join()
+    (file,) = hubs.folder.glob("*.json")
+    command = ["perl", "-MSocket", "-e", _CONNECT, json.loads(file.read_text())["path"]]
+    assert subprocess.run(command).returncode == 0
+    nobody = 65534
+    assert subprocess.run(command, user=nobody, cwd="/").returncode == 7
+    read = subprocess.run(["cat", str(file)], user=nobody, cwd="/", capture_output=True)
+    assert read.returncode != 0
 
 
 async def test_noise_on_the_socket_disturbs_nobody(join: Join, hubs: Hubs) -> None:
