@@ -66,6 +66,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def vocab_size(self) -> int:
+        """How many ids the model knows; a forward of others is not allowed."""
+        ...
+
+    @property
     def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
         """Return what passes of few tokens cost here: (tokens, ms), ascending.
 

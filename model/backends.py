@@ -187,6 +187,10 @@ def _load_in_torch(
     import torch
 
     num_weights = count_weights(prepared)
+    if config is None:
+        from model.transformers_backend import count_parameters
+
+        num_weights = max(num_weights, count_parameters(prepared.directory))
     torch.set_num_threads(choose_threads(options.threads))
     numbers = cache_numbers(prepared.directory, config)
     dtype, reason = options.dtype, ""

@@ -184,7 +184,7 @@ def _sliding_windows(
         return tuple(None if i < first else window for i in range(num_layers))
     if not isinstance(kinds, list) or len(kinds) != num_layers:
         raise wrong("layer_types", kinds)
-    if not set(kinds) <= {"full_attention", "sliding_attention"}:
+    if any(kind not in ("full_attention", "sliding_attention") for kind in kinds):
         raise unsupported("its kinds of layers")
     if "sliding_attention" in kinds and window is None:
         raise wrong("sliding_window", None)

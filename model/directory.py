@@ -36,6 +36,8 @@ _USUAL_MODEL_TYPES = frozenset(
     )
 )
 
+_MOST_LAYERS = 4096
+
 
 def is_model(directory: Path | None) -> bool:
     """Return whether a directory has a config and weights; opens nothing."""
@@ -95,17 +97,38 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise WeightsCorruptError(
             f"{path} is no model's configuration.", hint="Fetch the model again."
         )
+    _check_counts(path, config)
     return config
+
+
+def _check_counts(path: Path, config: dict[str, Any]) -> None:
+    """Refuse what would have transformers make lists until the memory is full."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _check_counts(path, value)
+        elif (
+            ("layer" in key or "expert" in key)
+            and isinstance(value, int | float)
+            and not value <= _MOST_LAYERS
+        ):
+            raise WeightsCorruptError(
+                f"{path} has {key} = {value}.", hint="Fetch the model again."
+            )
 
 
 def _check_model_type(directory: Path, config: dict[str, Any]) -> None:
     """Refuse what could only be loaded by running code from the directory."""
     model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise UnsupportedArchitectureError(
+            f"The configuration in {directory} names no kind of model.",
+            hint="Fetch the model again.",
+        )
     if model_type in _USUAL_MODEL_TYPES:
         return
     from transformers import CONFIG_MAPPING
 
-    if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
+    if model_type in CONFIG_MAPPING:
         return
     if "auto_map" in config:
         raise UnsafeWeightsError(

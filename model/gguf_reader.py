@@ -40,6 +40,7 @@ _VERSIONS = (2, 3)
 # Four times what the largest vocabularies take. As Python's objects they grow tenfold.
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_TENSORS = _MAX_METADATA = 1 << 16
+_MAX_STRINGS = 1 << 21
 _MAX_DIMS = 4
 _MAX_DIM = 1 << 24
 _MIN_TENSOR_INFO_BYTES = 8 + 4 + 8 + 4 + 8
@@ -195,7 +196,8 @@ class GgufFile:
             return self._numbers("<" + _SCALARS[kind])
         if kind != _STRING:
             raise self.corrupt(f"a metadata array of type {kind}")
-        return [self._string() for _ in range(self._count(8, "strings"))]
+        count = self._count(8, "strings", _MAX_STRINGS)
+        return [self._string() for _ in range(count)]
 
     def _numbers(self, code: str) -> npt.NDArray[Any]:
         import numpy as np

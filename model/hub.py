@@ -73,7 +73,7 @@ def cached_snapshot(repo_id: str) -> Path | None:
 
 
 def cached_files(repo_id: str, names: Sequence[str]) -> Path | None:
-    """Return a repository's snapshot that holds these files, or None. Never connects."""
+    """Return a snapshot in the cache that holds these files, or None."""
     return next(
         (
             path
@@ -89,7 +89,8 @@ def _snapshots(repo_id: str) -> list[Path]:
     repository = hub_cache() / f"models--{repo_id.replace('/', '--')}"
     try:
         commit = (repository / "refs" / "main").read_text("utf-8").strip()
-        candidates = [repository / "snapshots" / commit] if commit else []
+        is_name = Path(commit).name == commit != ""
+        candidates = [repository / "snapshots" / commit] if is_name else []
     except (OSError, ValueError):
         candidates = []
     with contextlib.suppress(OSError):
@@ -109,7 +110,7 @@ def _is_complete(snapshot: Path) -> bool:
         shards = set(read_index(snapshot).values())
     except WeightsCorruptError:
         return False
-    return all((snapshot / shard).is_file() for shard in shards)
+    return all(os.path.isfile(snapshot / shard) for shard in shards)
 
 
 def pull(repo_id: str, progress: ProgressCallback | None = None) -> Path:

@@ -36,7 +36,7 @@ def is_path(name: str) -> bool:
         name.startswith(("~", ".", "/", "\\"))
         or os.path.isabs(name)
         or name.lower().endswith(".gguf")
-        or Path(name).exists()
+        or os.path.exists(name)
     )
 
 
@@ -56,7 +56,7 @@ def locate(
     if entry is not None and entry.source == "starter":
         return Located("starter", None, entry, "starter packages")
     if entry is None and is_path(name):
-        return _local(Path(name).expanduser())
+        return _local(Path(os.path.expanduser(name)))
     repo_id = entry.repo_id if entry else name if is_repo_id(name) else None
     if repo_id is None:
         raise _unknown(name)
@@ -78,9 +78,10 @@ def locate(
 def _local(path: Path) -> Located:
     """Return what is at ``path``; raises ``UnknownModelError`` if it is no model."""
     path = path.absolute()
-    if path.is_dir():
+    # Unlike Path's own, these answer for names that no file can have.
+    if os.path.isdir(path):
         return Located("directory", path, None, f"directory {path}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnknownModelError(
             f"There is no file or directory {path}.", hint="Check the path."
         )

@@ -103,6 +103,11 @@ class NativeBackend:
         return _MAX_BRANCHES
 
     @property
+    def vocab_size(self) -> int:
+        """How many ids the model knows."""
+        return self._decoder.vocab_size
+
+    @property
     def num_threads(self) -> int:
         """How many threads compute."""
         return self._decoder.num_threads

@@ -33,6 +33,7 @@ from model.native_structures import (
 )
 from model.packed_weights import PackedWeights
 from model.packing import ROWS, block_bytes
+from model.tokenizer_errors import check_token_ids
 
 CacheKind = Literal["float32", "bfloat16", "int8"]
 _MORE_SLOTS = 2048
@@ -174,12 +175,7 @@ class NativeDecoder:
             raise RuntimeError("the decoder is closed")
         ids = np.asarray(token_ids, np.int32)
         # The kernels would read beyond the embedding.
-        if ids.min() < 0 or ids.max() >= self.vocab_size:
-            raise WeightsCorruptError(
-                f"The tokenizer gives the id {ids.max()}, and the model knows "
-                f"{self.vocab_size}.",
-                hint="Put the model's own tokenizer.json beside its weights.",
-            )
+        check_token_ids(token_ids, self.vocab_size)
         logits = np.empty((num_logits, self.padded_vocab_size), np.float32)
         with _one_caller:
             self._library.decoder_pass(

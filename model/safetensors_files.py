@@ -203,7 +203,7 @@ def _parse(raw: bytes) -> dict[str, TensorEntry]:
     metadata = header.pop("__metadata__", {})
     if not all(isinstance(one, str) for one in metadata.values()):
         raise ValueError("metadata that is no text")
-    entries = {name: _entry(name, item) for name, item in header.items()}
+    entries = {name: _entry(item) for name, item in header.items()}
     end = 0
     for entry in sorted(entries.values(), key=lambda one: (one.start, one.end)):
         if entry.start != end:
@@ -213,16 +213,21 @@ def _parse(raw: bytes) -> dict[str, TensorEntry]:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; readers disagree on which of two equal keys counts."""
+    """Return an object; readers disagree on which of two equal keys counts.
+
+    Nor do all take half a character, which JSON can carry.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")
+    for text in (*found.keys(), *found.values()):
+        if isinstance(text, str):
+            text.encode("utf-8")
     return found
 
 
-def _entry(name: str, item: Mapping[str, Any]) -> TensorEntry:
+def _entry(item: Mapping[str, Any]) -> TensorEntry:
     """Parse one header item; raises KeyError, TypeError or ValueError."""
-    name.encode("utf-8")  # JSON can carry half a character
     start, end = item["data_offsets"]
     entry = TensorEntry(item["dtype"], tuple(item["shape"]), start, end)
     numbers = (start, end, *entry.shape)
@@ -250,7 +255,8 @@ def check_directory(directory: Path) -> tuple[Path, ...]:
         return ()
     weight_map = read_index(directory)
     shards = sorted(set(weight_map.values()))
-    missing = [shard for shard in shards if not (directory / shard).is_file()]
+    # A name may be longer than any file's: ``Path.is_file`` raises then.
+    missing = [one for one in shards if not os.path.isfile(directory / one)]
     if missing:
         raise WeightsCorruptError(
             f"The model in {directory} lacks {len(missing)} of {len(shards)} weight "

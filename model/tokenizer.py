@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model.catalog import CONTROL_TOKENS
 from model.errors import TokenizerError
 from model.regular_files import MOST_TOKENIZER_BYTES, read_json
-from model.tokenizer_errors import naming_damage
+from model.tokenizer_errors import naming_damage, unknown_id
 from model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -101,6 +101,16 @@ class CodeTokenizer:
         for token_id in self.control_ids:
             spellings.pop(token_id, None)
         return Vocabulary(spellings)
+
+    def check_ids(self, vocab_size: int) -> None:
+        """Raise ``TokenizerError`` if texts may become ids that a model knows not.
+
+        Control tokens may be more: who uses one has asked for it by its spelling.
+        """
+        spellings = self._spellings or self._tokenizer.get_vocab()
+        ids = set(spellings.values()) - self.control_ids
+        if max(ids, default=0) >= vocab_size:
+            raise unknown_id(max(ids), vocab_size)
 
     def control_id(self, token: str) -> int:
         """Return the id of a control token by its spelling.

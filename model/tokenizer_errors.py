@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from model.errors import StablecodeError, TokenizerError
@@ -29,3 +29,20 @@ def naming_damage(what: str, hint: str) -> Iterator[None]:
 def _is_panic(error: BaseException) -> bool:
     # The class can be had from no module.
     return type(error).__name__ == "PanicException"
+
+
+def check_token_ids(token_ids: Sequence[int], vocab_size: int) -> None:
+    """Raise ``TokenizerError`` for an id that a model knows not.
+
+    Beyond the embedding lie other numbers, or nothing.
+    """
+    if min(token_ids) < 0 or max(token_ids) >= vocab_size:
+        raise unknown_id(max(token_ids), vocab_size)
+
+
+def unknown_id(token_id: int, vocab_size: int) -> TokenizerError:
+    """Return the error for a tokenizer that is another model's."""
+    return TokenizerError(
+        f"The tokenizer has the id {token_id:,}, and the model knows {vocab_size:,}.",
+        hint="Put the model's own tokenizer.json beside its weights.",
+    )

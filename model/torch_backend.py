@@ -24,6 +24,7 @@ from model.directory import read_config
 from model.errors import ContextTooLargeError
 from model.flash_attention import flash_kernel
 from model.pass_costs import measure_pass_costs
+from model.tokenizer_errors import check_token_ids
 from model.torch_errors import first_line, naming_out_of_memory
 from model.torch_linear import WeightFormat
 from model.torch_logits import TensorLogits
@@ -95,6 +96,11 @@ class TorchBackend:
         return _MAX_BRANCHES
 
     @property
+    def vocab_size(self) -> int:
+        """How many ids the model knows."""
+        return self._steps.decoder.config.vocab_size
+
+    @property
     def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
         """What ``measure`` found: (tokens, ms), ascending."""
         return self._pass_costs_ms
@@ -126,6 +132,7 @@ class TorchBackend:
         num_logits = max(1, num_logits)
         if num_logits > len(token_ids):
             raise ValueError(f"{num_logits} logits of {len(token_ids)} tokens")
+        check_token_ids(token_ids, self.vocab_size)
         start = session.num_tokens
         self._check_context(start + len(token_ids))
         logits: Tensor | None = None

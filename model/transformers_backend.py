@@ -18,6 +18,7 @@ from model.errors import (
     WeightsCorruptError,
 )
 from model.logits import NumpyLogits
+from model.tokenizer_errors import check_token_ids
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,11 @@ class TransformersBackend:
         return 1
 
     @property
+    def vocab_size(self) -> int:
+        """How many ids the model knows."""
+        return int(self._model.get_input_embeddings().num_embeddings)
+
+    @property
     def pass_costs_ms(self) -> tuple[tuple[int, float], ...]:
         """Nothing: not measured."""
         return ()
@@ -97,6 +103,7 @@ class TransformersBackend:
         Raises ``OutOfMemoryError``.
         """
         num_logits = max(1, num_logits)  # 0 would mean all
+        check_token_ids(token_ids, self.vocab_size)
         ids = torch.tensor([list(token_ids)], device=self._device)
         try:
             output = self._model(
@@ -191,11 +198,15 @@ def read_config(directory: Path) -> Any:
             hint="Choose a model of a known family: lsp-stablecode models list.",
         ) from error
     except Exception as error:  # its validation raises classes of many libraries
-        raise WeightsCorruptError(
-            f"The configuration in {directory} is not valid "
-            f"({type(error).__name__}: {_first_line(error)}).",
-            hint="Fetch the model again.",
-        ) from error
+        raise _invalid(directory, error) from error
+
+
+def _invalid(directory: Path, error: Exception) -> WeightsCorruptError:
+    return WeightsCorruptError(
+        f"The configuration in {directory} is not valid "
+        f"({type(error).__name__}: {_first_line(error)}).",
+        hint="Fetch the model again.",
+    )
 
 
 class _AttentionUnavailableError(Exception):
@@ -268,6 +279,22 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [""])[0][:200]
+
+
+def count_parameters(directory: Path) -> int:
+    """Return how many numbers a model of this configuration is; allocates none.
+
+    What a directory's files lack would be made up, however much memory that takes.
+    Raises ``UnsupportedArchitectureError`` or ``WeightsCorruptError``.
+    """
+    config = read_config(directory)
+    try:
+        with torch.device("meta"):
+            build: Any = AutoModelForCausalLM.from_config
+            model = build(config, trust_remote_code=False)
+    except Exception as error:  # whatever a family's own code stumbles over
+        raise _invalid(directory, error) from error
+    return sum(one.numel() for one in model.parameters())
 
 
 def cache_numbers_per_token(directory: Path) -> int:
