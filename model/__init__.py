@@ -62,10 +62,12 @@ from model.interface import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from model.environment import Environment
     from model.loader import ModelChoice
+    from model.remote_checks import RemoteCheck
 
 
 def _share_the_processor() -> None:
@@ -132,6 +134,20 @@ def verify_weights(name: str, progress: ProgressCallback | None = None) -> str:
     from model.weights import verify
 
     return verify(name, progress=progress)
+
+
+def check_server(options: EngineOptions) -> Iterator[RemoteCheck]:
+    """Look at a completion server. Raises, at the end, what keeps it from serving."""
+    from model.remote_checks import check_server as check
+
+    return check(options)
+
+
+def check_tokens(engine: Engine) -> RemoteCheck | None:
+    """Compare a completion server's tokens with ours; ``None`` if it does not say."""
+    from model.remote_checks import check_tokens as check
+
+    return check(engine)
 
 
 def measure_limits(
@@ -247,6 +263,8 @@ __all__ = [
     "UnsupportedArchitectureError",
     "WeightsCorruptError",
     "WeightsNotFoundError",
+    "check_server",
+    "check_tokens",
     "choose_model",
     "choose_threads",
     "describe_environment",

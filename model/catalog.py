@@ -431,6 +431,7 @@ CONTROL_TOKENS: frozenset[str] = frozenset(
         *(markers for _, markers in DIALECT_MARKERS),
         *DIALECT_STOPS.values(),
         ("<fim_pad>", "<|fim_pad|>", "<|repo_name|>", "<reponame>", "<filename>"),
+        ("<s>", "<bos>", "<｜begin▁of▁sentence｜>"),
     )
     for token in tokens
 )

@@ -84,10 +84,13 @@ class CompletionsClient:
         """Return a whole answer at once; ``insist`` tries again where that may help."""
         return await self._ask("POST", "/completions", body, insist=insist)
 
-    async def tokenize(self, body: Mapping[str, Any]) -> Json:
-        """Return what vLLM's ``/tokenize`` says; it stands beside the API."""
+    async def tokenize(self, model: str, text: str) -> Json:
+        """Return what ``/tokenize`` says, which some servers have beside the API."""
         root = self._endpoint.url.removesuffix("/v1")
-        return await self._ask("POST", f"{root}/tokenize", body)
+        vllm = {"model": model, "prompt": text, "add_special_tokens": False}
+        llama_cpp = {"content": text, "add_special": False}
+        body = {**vllm, **llama_cpp}
+        return await self._ask("POST", f"{root}/tokenize", body, insist=False)
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Json]:
         """Yield an answer's events as they come; close it to stop the server.

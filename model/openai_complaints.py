@@ -24,7 +24,6 @@ from model.remote_options import KEY_VARIABLE, ApiKey, Endpoint
 logger = logging.getLogger(__name__)
 
 _MOST_SAID_CHARACTERS = 300
-_DOCTOR = "`lsp-stablecode doctor` says more."
 _ITS_LOG = "Its log says why."
 
 
@@ -59,7 +58,7 @@ class Complaints:
         if status == 404:
             return NoSuchModelError(
                 f"{self._server} has no such model, or no completions there.",
-                hint=f"Check endpoint and remoteModel; {_DOCTOR}",
+                hint="Check endpoint and remoteModel; lsp-stablecode doctor says more.",
             )
         if status >= 500:
             return ServerFailedError(
@@ -120,7 +119,7 @@ class Complaints:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return UnreachableError(
                 f"There is no connection to the completion server at {self._host}.",
-                hint=f"Start it, or check endpoint; {_DOCTOR}",
+                hint="Start it, or check endpoint.",
             )
         return UnreachableError(f"{self._server} broke off its answer.", hint=_ITS_LOG)
 

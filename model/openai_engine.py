@@ -138,6 +138,23 @@ class OpenAIEngine:
         """Return how many tokens a text is."""
         return len(self._tokenizer.encode(text))
 
+    def tokens_here(self, text: str) -> list[int]:
+        """Return the ids that stand for a text in prompts."""
+        return self._tokenizer.encode(text)
+
+    def tokens_there(self, text: str) -> list[int] | None:
+        """Return those the server would cut it into, ``None`` where it does not say."""
+        if self._connection is None:
+            return None
+        try:
+            told = self._run(
+                self._client.tokenize(self._connection.served.name, text)
+            ).get("tokens")
+        except RemoteError:
+            # Only some servers have this beside the API.
+            return None
+        return told if isinstance(told, list) else None
+
     def fill(
         self,
         request: FillRequest,

@@ -115,6 +115,10 @@ class CompletionServer:
             self._brain = Brain()
         return self._brain
 
+    def tokens_of(self, text: str) -> list[int]:
+        """Return the ids that its tokenizer cuts a text into."""
+        return list(self.brain.tokenizer.encode(text).ids)
+
     @property
     def completions(self) -> list[Asked]:
         """What it was asked to complete."""
@@ -161,9 +165,11 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length))
         if not self._begins(body):
             return
-        if self.path.endswith("/tokenize"):
-            ids = self.owner.brain.tokenizer.encode(body["prompt"]).ids
+        if self.path.endswith("/tokenize") and self.owner.speech != "plain":
+            ids = self.owner.tokens_of(body["prompt"])
             self.send_json(200, {"tokens": ids, "count": len(ids)})
+        elif not self.path.endswith("/completions"):
+            self.send_json(404, {"error": {"message": "not here"}})
         elif self.owner.faults:
             self.owner.faults.popleft()(self)
         else:

@@ -452,9 +452,20 @@ async def test_indentation_as_the_editor_does_it(connect: Connect) -> None:
     with_tabs = await client.items(**place, formattingOptions=tabs)
     assert with_tabs[0]["insertText"].startswith("\n\t")
     assert "    " not in with_tabs[0]["insertText"]
+    # It is typed into as it was shown.
+    end = place["position"]
+    client.notify(
+        "textDocument/didChange",
+        textDocument={"uri": _URI, "version": 2},
+        contentChanges=[{"range": {"start": end, "end": end}, "text": "\n\t"}],
+    )
+    place["position"] = {"line": 1, "character": 1}
+    place["context"] = {"triggerKind": 2}
+    rest, *_ = await client.items(**place, formattingOptions=tabs)
+    assert rest["insertText"] == with_tabs[0]["insertText"][2:]
     client.notify("textDocument/didClose", textDocument={"uri": _URI})
     client.open("def largest(values):\n    pass\n\n\ndef smallest(values):")
-    place["position"] = {"line": 4, "character": 21}
+    place = {"position": {"line": 4, "character": 21}, "context": {"triggerKind": 1}}
     with_spaces = await client.items(**place, formattingOptions=tabs)
     assert "\t" not in with_spaces[0]["insertText"]
 

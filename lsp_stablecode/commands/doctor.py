@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from model import (
     CATALOG,
     Engine,
     StablecodeError,
+    check_server,
+    check_tokens,
     choose_model,
     describe_environment,
     weights_present,
@@ -128,24 +131,33 @@ def _gpu_findings(gpus: tuple[Any, ...], flash_attention: bool) -> list[Finding]
 
 def _test_completion(settings: Settings) -> list[Finding]:
     """Load the model the settings name and complete one line with it."""
+    findings: list[Finding] = []
     try:
-        choice = choose_model(settings.model, settings.device)
-        findings = [Finding("model", f"{choice.model}: {choice.reason}")]
+        if settings.backend == "openai":
+            for check in check_server(model_options(settings)):
+                findings.append(Finding(check.subject, check.text, check.advice))
+        else:
+            choice = choose_model(settings.model, settings.device)
+            findings.append(Finding("model", f"{choice.model}: {choice.reason}"))
         started = time.perf_counter()
-        engine = load_with_progress(model_options(settings))
-        loaded_s = time.perf_counter() - started
-        findings.append(_describe_engine(engine, loaded_s))
-        started = time.perf_counter()
-        query = Query(_TEST_PREFIX, "\n", 0, "python", explicit=False)
-        outcome = generate(engine, query, settings)
-        milliseconds = (time.perf_counter() - started) * 1000
+        with closing(load_with_progress(model_options(settings))) as engine:
+            loaded_s = time.perf_counter() - started
+            findings.append(_describe_engine(engine, loaded_s))
+            if settings.backend == "openai" and (tokens := check_tokens(engine)):
+                findings.append(Finding(tokens.subject, tokens.text, tokens.advice))
+            started = time.perf_counter()
+            query = Query(_TEST_PREFIX, "\n", 0, "python", explicit=False)
+            outcome = generate(engine, query, settings)
+            milliseconds = (time.perf_counter() - started) * 1000
     except StablecodeError as error:
-        return [Finding("model", error.message, error.hint, fatal=True)]
+        return [*findings, Finding("model", error.message, error.hint, fatal=True)]
     text = outcome.suggestions[0].text if outcome.suggestions else ""
+    first_ms = outcome.statistics.prefill_ms
     findings.append(
         Finding(
             "test",
-            f"def add(a, b): return → {text!r} in {milliseconds:.0f} ms",
+            f"def add(a, b): return → {text!r} in {milliseconds:.0f} ms, "
+            f"the first token after {first_ms:.0f} ms",
             "" if text else "the model suggested nothing; try another --model",
         )
     )
