@@ -155,7 +155,8 @@ def pushed_settings(settings: object) -> object:
     if not isinstance(settings, Mapping) or any(one in settings for one in SECTIONS):
         return settings
     model = field(settings, "github", "copilot", "selectedCompletionModel")
-    return {"model": model} if model in _model_names() else None
+    is_ours = isinstance(model, str) and model in _model_names()
+    return {"model": model} if is_ours else None
 
 
 def models() -> list[dict[str, Any]]:

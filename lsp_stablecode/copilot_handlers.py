@@ -99,7 +99,8 @@ def _register_fates(server: StablecodeServer) -> None:
 
     @server.feature("notifyRejected")
     def notify_rejected(params: Any) -> str:
-        for identifier in field(params, "uuids") or ():
+        identifiers = field(params, "uuids")
+        for identifier in identifiers if isinstance(identifiers, list) else ():
             session.rejected(str(identifier))
         return "OK"
 

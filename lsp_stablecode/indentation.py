@@ -20,7 +20,7 @@ from lsp_stablecode.syntax import syntax_of
 _LOOK_BACK_CHARACTERS = 8_000
 USUAL_UNIT = "    "
 # A single blank aligns: it begins the lines of many a comment.
-_INDENTED_LINE = re.compile(r"(?:\A|[\r\n])(?:\t|  )")
+_INDENTATIONS = ("\t", "  ")
 _LINE_START = re.compile(r"(\r\n|\r|\n)([ \t]*)")
 # Where indentation means something else, or only one kind of it is valid.
 _OF_THEIR_OWN = frozenset({"makefile", "yaml", "markdown", "restructuredtext"})
@@ -51,7 +51,10 @@ def lead_of(
 
 def is_indented(text: str) -> bool:
     """Tell whether a text says by itself how it is indented."""
-    return _INDENTED_LINE.search(text) is not None
+    # Four searches that are as fast as memory, where a pattern would take its time.
+    return text.startswith(_INDENTATIONS) or any(
+        line_end + blanks in text for line_end in "\r\n" for blanks in _INDENTATIONS
+    )
 
 
 def in_unit(text: str, unit: str, language_id: str, *, at_line_start: bool) -> str:
@@ -66,7 +69,7 @@ def in_unit(text: str, unit: str, language_id: str, *, at_line_start: bool) -> s
     indented = [
         blanks
         for _, blanks in _LINE_START.findall(lines)
-        if blanks.startswith(("\t", "  "))
+        if blanks.startswith(_INDENTATIONS)
     ]
     if not indented:
         return text

@@ -168,12 +168,6 @@ class StablecodeProtocol(LanguageServerProtocol):
                     f"There is no method {method} here.",
                 )
             return
-        if (
-            method == types.CANCEL_REQUEST
-            and message.params.id not in self._request_futures
-        ):
-            # Answered meanwhile. Some clients cancel each request when they show it.
-            return
         super().handle_message(message)
 
     @lsp_method(types.EXIT)

@@ -158,6 +158,18 @@ class Settings:
             description="Tokens that prompt and completion may hold together.",
         ),
     )
+    memory_gib: float | None = field(
+        default=None,
+        metadata=_metadata(
+            key="memoryGib",
+            kind="number",
+            minimum=1,
+            maximum=1024,
+            automatic=True,
+            description="GiB of memory that weights and caches may take together; "
+            "`auto` takes what is quick and fits what is free.",
+        ),
+    )
     max_new_tokens: int = field(
         default=128,
         metadata=_metadata(
@@ -364,8 +376,8 @@ class Settings:
             kind="integer",
             minimum=500,
             maximum=120_000,
-            description="Milliseconds after which a request to that server is given "
-            "up, if no token has come.",
+            description="Milliseconds without a token after which a request to that "
+            "server is given up.",
         ),
     )
     log_level: LogLevel = field(
@@ -458,6 +470,7 @@ def model_options(settings: Settings) -> EngineOptions:
         device=settings.device,
         dtype=settings.dtype,
         context_tokens=settings.context_tokens,
+        memory_gib=settings.memory_gib,
         threads=settings.threads,
         cache_dtype=settings.cache_dtype,
         allow_download=settings.allow_download,

@@ -108,6 +108,14 @@ class Backend(Protocol):
         """Keep the first ``num_tokens`` cached positions."""
         ...
 
+    def resize(self, context_tokens: int, num_sessions: int) -> None:
+        """Drop all caches, give their memory back, and make empty ones.
+
+        They may hold no more tokens than at first. Raises ``OutOfMemoryError``; then
+        there is none until it is called with less.
+        """
+        ...
+
     def close(self) -> None:
         """Release weights and caches."""
         ...

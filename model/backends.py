@@ -16,17 +16,7 @@ from typing import cast
 
 from model.backend import Backend
 from model.decoder_config import DecoderConfig, read_decoder_config
-from model.device import (
-    GIB,
-    HEADROOM_BYTES,
-    Placement,
-    check_room,
-    choose_device,
-    choose_threads,
-    fit_context,
-    free_bytes,
-    place,
-)
+from model.device import Placement, choose_device, choose_threads, place
 from model.directory import read_config
 from model.errors import (
     KernelsUnavailableError,
@@ -34,6 +24,7 @@ from model.errors import (
     UnsupportedArchitectureError,
 )
 from model.interface import EngineOptions, LoadProgress, ProgressCallback
+from model.memory import GIB, HEADROOM_BYTES, CachePlan, MemoryBudget, plan_caches
 from model.native_decoder import CacheKind
 from model.packed_weights import PackedWeights, Precision
 from model.packer import check_shape
@@ -52,10 +43,6 @@ DTYPE_BYTES = {
 _PACKED_DTYPES = ("auto", "int8", "int4")
 # On a processor a weight is read in every pass: larger models get fewer bits.
 _MOST_INT8_WEIGHTS = 1_500_000_000
-_MOST_SESSIONS = 4
-_CACHE_CEILING_BYTES = GIB
-# A cache in bytes costs some accuracy; it is taken where it saves a lot of memory.
-_LARGE_CACHE_PART = 1 / 3
 _USUAL_GPU_CONTEXT_TOKENS = 4096
 _LEAST_BYTES: dict[Precision, float] = {
     "held": 0.5,
@@ -119,38 +106,32 @@ def _load_native(
     check_shape(config)
     report(LoadProgress("load kernels"))
     load_kernels()
+    budget = MemoryBudget.of("cpu", options.memory_gib)
     num_weights = count_weights(prepared)
-    precision, reason = choose_precision(prepared, options.dtype, num_weights)
+    precision, reason = choose_precision(prepared, options.dtype, num_weights, budget)
     # Before minutes of work.
-    check_room("cpu", free_bytes("cpu"), int(num_weights * _LEAST_BYTES[precision]), 0)
+    budget.check(int(num_weights * _LEAST_BYTES[precision]))
     weights = packed_weights(prepared, config, precision, num_weights, report)
     report(LoadProgress("load weights"))
-    context_tokens = fit_context(
+    kinds: tuple[CacheKind, ...] = ("bfloat16", "int8")
+    if options.cache_dtype != "auto":
+        kinds = (cast(CacheKind, options.cache_dtype),)
+    plan = plan_caches(
         options.context_tokens,
         prepared.context_tokens,
-        "cpu",
+        budget,
         weight_bytes=weights.num_bytes,
-        bytes_per_token=cache_bytes_per_token(
-            config, "bfloat16" if options.cache_dtype == "bfloat16" else "int8"
-        ),
+        widths={kind: cache_bytes_per_token(config, kind) for kind in kinds},
+        # Graphs are captured for each of a GPU's, so those stay few.
+        most_sessions=16 if options.memory_gib is not None else 4,
     )
-    wide = context_tokens * cache_bytes_per_token(config, "bfloat16")
-    kind: CacheKind = "bfloat16"
-    if options.cache_dtype == "int8" or (
-        options.cache_dtype == "auto" and wide > weights.num_bytes * _LARGE_CACHE_PART
-    ):
-        kind = "int8"
-    per_session = context_tokens * cache_bytes_per_token(config, kind)
-    room = free_bytes("cpu") - weights.num_bytes - HEADROOM_BYTES
-    num_sessions = sessions_within(min(_CACHE_CEILING_BYTES, room), per_session)
-    num_threads = choose_threads(options.threads)
     backend = NativeBackend(
         weights,
         config,
-        context_tokens=context_tokens,
-        num_sessions=num_sessions,
-        num_threads=num_threads,
-        cache_kind=kind,
+        context_tokens=plan.context_tokens,
+        num_sessions=plan.num_sessions,
+        num_threads=choose_threads(options.threads),
+        cache_kind=cast(CacheKind, plan.kind),
     )
     report(LoadProgress("measure passes"))
     directory = packed_directory(prepared, precision)
@@ -158,14 +139,25 @@ def _load_native(
     dtype = _label(weights)
     notes = (
         f"dtype {dtype}: {reason}",
-        f"cache: {kind}, {num_sessions} of {per_session / 2**20:.0f} MiB at most",
+        _memory_note(budget, weights.num_bytes, plan),
         f"threads: {backend.num_threads}",
     )
-    return LoadedBackend(backend, "cpu", dtype, context_tokens, notes)
+    return LoadedBackend(backend, "cpu", dtype, plan.context_tokens, notes)
+
+
+def _memory_note(budget: MemoryBudget, weight_bytes: int, plan: CachePlan) -> str:
+    """Say what weights and caches take, for status."""
+    ceiling = ""
+    if budget.ceiling_bytes is not None:
+        ceiling = f", of {budget.ceiling_bytes / GIB:.1f} GiB allowed"
+    return (
+        f"memory: {weight_bytes / GIB:.2f} GiB of weights, {plan.num_sessions} "
+        f"{plan.kind} caches of {plan.session_bytes / 2**20:.0f} MiB at most{ceiling}"
+    )
 
 
 def choose_precision(
-    prepared: PreparedModel, dtype: str, num_weights: int
+    prepared: PreparedModel, dtype: str, num_weights: int, budget: MemoryBudget
 ) -> tuple[Precision, str]:
     """Return how weights are packed for a processor, and why."""
     if dtype in ("int8", "int4"):
@@ -174,6 +166,8 @@ def choose_precision(
         return "held", "as the model's file holds the weights"
     if num_weights > _MOST_INT8_WEIGHTS:
         return "int4", "a processor reads all weights for every pass"
+    if num_weights * _LEAST_BYTES["int8"] > budget.num_bytes:
+        return "int4", "more bits do not fit"
     return "int8", "nearly as good as the original, in half the bytes"
 
 
@@ -193,9 +187,10 @@ def _load_in_torch(
         num_weights = max(num_weights, count_parameters(prepared.directory))
     torch.set_num_threads(choose_threads(options.threads))
     numbers = cache_numbers(prepared.directory, config)
+    budget = MemoryBudget.of(device, options.memory_gib)
     dtype, reason = options.dtype, ""
     if dtype == "auto" and config is not None and device.startswith("cuda"):
-        dtype = gpu_dtype(device, options.context_tokens, num_weights, numbers)
+        dtype = gpu_dtype(budget, options.context_tokens, num_weights, numbers)
         if dtype != "auto":
             reason = f"dtype {dtype}: more bits do not fit into {device}"
     if config is None and dtype in ("int8", "int4"):
@@ -208,52 +203,59 @@ def _load_in_torch(
     placement = place(device, dtype)
     if reason:
         placement = replace(placement, notes=(reason,))
+    weight_bytes = int(num_weights * DTYPE_BYTES[placement.dtype])
     # Quantised weights compute, and so cache, in 16 bits.
     element_bytes = 4 if placement.dtype == "float32" else 2
-    weight_bytes = int(num_weights * DTYPE_BYTES[placement.dtype])
-    context_tokens = fit_context(
+    plan = plan_caches(
         options.context_tokens,
         prepared.context_tokens,
-        device,
+        budget,
         weight_bytes=weight_bytes,
-        bytes_per_token=numbers * element_bytes,
+        widths={f"{8 * element_bytes}-bit": numbers * element_bytes},
     )
-    ceiling = _CACHE_CEILING_BYTES
-    if device.startswith("cuda"):
-        ceiling = min(ceiling, free_bytes(device) - weight_bytes - GIB)
-    num_sessions = sessions_within(ceiling, context_tokens * numbers * element_bytes)
-    backend, more = _torch_backend(
-        prepared.directory, config, placement, context_tokens, num_sessions
-    )
+    hold_ceiling(device, budget)
+    backend, more = _torch_backend(prepared.directory, config, placement, plan)
     return LoadedBackend(
         backend,
         placement.device,
         placement.dtype,
-        context_tokens,
-        (*placement.notes, *notes, *more),
+        plan.context_tokens,
+        (*placement.notes, _memory_note(budget, weight_bytes, plan), *notes, *more),
     )
+
+
+def hold_ceiling(device: str, budget: MemoryBudget) -> None:
+    """Have torch itself refuse what is beyond the ceiling on a CUDA device.
+
+    Without one, what an earlier model was held to ends.
+    """
+    if not device.startswith("cuda"):
+        return
+    import torch
+
+    share = 1.0
+    if budget.ceiling_bytes is not None:
+        total = torch.cuda.mem_get_info(device)[1]
+        # Activations and graphs come from there too, and are not what was bounded.
+        share = min(1.0, (budget.ceiling_bytes + HEADROOM_BYTES) / total)
+    torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 def _torch_backend(
     directory: Path,
     config: DecoderConfig | None,
     placement: Placement,
-    context_tokens: int,
-    num_sessions: int,
+    plan: CachePlan,
 ) -> tuple[Backend, tuple[str, ...]]:
     if config is not None:
         from model.torch_backend import load_torch_backend
 
-        return load_torch_backend(directory, placement, context_tokens, num_sessions)
+        return load_torch_backend(
+            directory, placement, plan.context_tokens, plan.num_sessions
+        )
     from model.transformers_backend import load_transformers_backend
 
-    return load_transformers_backend(directory, placement)
-
-
-def sessions_within(ceiling_bytes: int, bytes_per_session: int) -> int:
-    """Return how many caches stay under a ceiling: at least one."""
-    fitting = ceiling_bytes // max(1, bytes_per_session)
-    return max(1, min(_MOST_SESSIONS, fitting))
+    return load_transformers_backend(directory, placement, plan.num_sessions)
 
 
 def cache_numbers(directory: Path, config: DecoderConfig | None) -> int:
@@ -266,13 +268,13 @@ def cache_numbers(directory: Path, config: DecoderConfig | None) -> int:
 
 
 def gpu_dtype(
-    device: str, context_tokens: int | None, num_weights: int, numbers: int
+    budget: MemoryBudget, context_tokens: int | None, num_weights: int, numbers: int
 ) -> str:
     """Return the best format that leaves room for a usual context."""
     tokens = context_tokens or _USUAL_GPU_CONTEXT_TOKENS
     for dtype in ("auto", "int8"):
-        weight_bytes = num_weights * DTYPE_BYTES.get(dtype, 2.0)
-        if weight_bytes + 2 * numbers * tokens + GIB <= free_bytes(device):
+        weight_bytes = int(num_weights * DTYPE_BYTES.get(dtype, 2.0))
+        if 2 * numbers * tokens + HEADROOM_BYTES <= budget.room_bytes(weight_bytes):
             return dtype
     return "int4"
 

@@ -1,4 +1,4 @@
-"""Where a model runs and in which number format, and what room there is."""
+"""Where a model runs, in which number format, and on how many threads."""
 
 from __future__ import annotations
 
@@ -11,21 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import (
-    ContextTooLargeError,
-    DeviceUnavailableError,
-    OutOfMemoryError,
-    WeightsCorruptError,
-)
+from model.errors import DeviceUnavailableError
 
-GIB = 1024**3
-LEAST_CONTEXT_TOKENS = 1024
-# Activations, the logits, and what the device's own libraries take.
-HEADROOM_BYTES = GIB // 2
-# At some 1,000 tokens/s on two cores: two seconds for a place never seen before.
-_DEFAULT_CPU_CONTEXT_TOKENS = 2048
-_DEFAULT_GPU_CONTEXT_TOKENS = 8192
-_MIN_MODEL_CONTEXT_TOKENS = 64
 # More rarely help: memory is read no faster, and the editor wants some too.
 _MOST_DEFAULT_THREADS = 8
 
@@ -155,62 +142,3 @@ def place(device: str, dtype: str) -> Placement:
     number_format, reason = choose_dtype(chosen, dtype)
     note = f"dtype {number_format}: {reason}"
     return Placement(chosen, number_format, (note,))
-
-
-def free_bytes(device: str) -> int:
-    """Return the memory that can still be allocated on ``device``, in bytes."""
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
-
-
-def fit_context(
-    wanted: int | None,
-    model_limit: int,
-    device: str,
-    *,
-    weight_bytes: int,
-    bytes_per_token: int,
-) -> int:
-    """Return the context to use; by default what is quick and fits the memory.
-
-    Raises ``ContextTooLargeError`` when more is wanted than the model was made for,
-    ``OutOfMemoryError`` when weights and context do not fit the device.
-    """
-    if model_limit < _MIN_MODEL_CONTEXT_TOKENS:
-        raise WeightsCorruptError(
-            f"The model's configuration allows {model_limit} tokens of context.",
-            hint="Fetch the model again.",
-        )
-    free = free_bytes(device)
-    if wanted is None:
-        is_cpu = device == "cpu"
-        default = _DEFAULT_CPU_CONTEXT_TOKENS if is_cpu else _DEFAULT_GPU_CONTEXT_TOKENS
-        room = free - weight_bytes - HEADROOM_BYTES
-        fitting = room // bytes_per_token if bytes_per_token else default
-        wanted = max(min(default, fitting), LEAST_CONTEXT_TOKENS)
-        wanted = min(wanted, model_limit)
-    elif wanted > model_limit:
-        raise ContextTooLargeError(
-            f"{wanted} context tokens were asked for, and the model was made for "
-            f"{model_limit}.",
-            hint=f"Set contextTokens to {model_limit} or less.",
-        )
-    check_room(device, free, weight_bytes, wanted * bytes_per_token)
-    return wanted
-
-
-def check_room(device: str, free: int, weight_bytes: int, cache_bytes: int) -> None:
-    """Raise ``OutOfMemoryError`` when weights and cache do not fit ``free`` bytes."""
-    needed = weight_bytes + cache_bytes
-    if needed > free:
-        raise OutOfMemoryError(
-            f"The model needs {needed / GIB:.1f} GiB ({weight_bytes / GIB:.1f} weights,"
-            f" {cache_bytes / GIB:.1f} cache), and {device} has {free / GIB:.1f} GiB "
-            "free.",
-            hint="Free memory, lower contextTokens, or choose a smaller model.",
-        )

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from model.backend import Backend
 from model.draft import Drafter, texts_of
-from model.errors import ContextTooLargeError
+from model.errors import ContextTooLargeError, OutOfMemoryError
 from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
 from model.generation import Generation
 from model.interface import CancelFlag, EngineInfo, FillRequest, FillResult
+from model.memory import LEAST_CONTEXT_TOKENS
 from model.sessions import Sessions
 from model.tokenizer import CodeTokenizer
 
+logger = logging.getLogger(__name__)
+
 _LEAST_PROMPT_TOKENS = 64
+_RAN_OUT = "memory ran out"
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """Hands text on, and remembers whether there was any."""
+
+    on_text: Callable[[str], None] | None
+    anything: bool = False
+
+    def hear(self, text: str) -> None:
+        self.anything = True
+        if self.on_text is not None:
+            self.on_text(text)
 
 
 class LocalEngine:
@@ -63,6 +83,11 @@ class LocalEngine:
         self._sessions.clear()
         self._drafter.forget()
 
+    def release_caches(self) -> None:
+        """Give back the memory of caches; the next prompts are computed anew."""
+        if any(self._sessions.ledgers):
+            self._make_caches(self._info.context_tokens, len(self._sessions.ledgers))
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is."""
         return len(self._tokenizer.encode(text))
@@ -79,8 +104,69 @@ class LocalEngine:
         are distinct from their first token on. ``on_text`` gets the first
         candidate's characters as they come, before any cut.
 
-        Raises ``ContextTooLargeError`` when the output alone would fill the context.
+        Where memory runs out, the caches are given back, made for half the context and
+        one prompt, and the request is done once more; ``info`` says so from then on.
+        Raises ``OutOfMemoryError`` when that does not help either, and
+        ``ContextTooLargeError`` when the output alone would fill the context.
         """
+        spoken = _Spoken(on_text)
+        try:
+            return self._fill(request, cancel, spoken.hear if on_text else None)
+        except (OutOfMemoryError, MemoryError) as error:
+            logger.warning("%s", error or "memory ran out")
+        # Only here: an error being handled keeps alive what is to be given back.
+        try:
+            self._shrink()
+            most_new = min(request.max_new_tokens, self._info.context_tokens // 2)
+            smaller = replace(request, max_new_tokens=most_new)
+            return self._fill(smaller, cancel, None if spoken.anything else on_text)
+        except (OutOfMemoryError, MemoryError) as error:
+            logger.warning("%s", error or "memory ran out")
+        with suppress(OutOfMemoryError, MemoryError):
+            self._make_caches(self._info.context_tokens, 1)
+        raise OutOfMemoryError(
+            f"There is not enough memory on {self._info.device} for a completion, even "
+            "with a smaller context.",
+            hint="Close other programs, set memoryGib, or choose a smaller model.",
+        )
+
+    def _shrink(self) -> None:
+        """Make caches of half the context for one prompt, or of the least."""
+        held = self._info.context_tokens
+        least = min(held, LEAST_CONTEXT_TOKENS)
+        for tokens in dict.fromkeys((max(held // 2, least), least)):
+            self._info = replace(
+                self._info,
+                context_tokens=tokens,
+                notes=(
+                    *(one for one in self._info.notes if not one.startswith(_RAN_OUT)),
+                    f"{_RAN_OUT}: one cache of {tokens} tokens until the model is "
+                    "loaded again",
+                ),
+            )
+            try:
+                self._make_caches(tokens, 1)
+                return
+            except OutOfMemoryError:
+                if tokens == least:
+                    raise
+
+    def _make_caches(self, context_tokens: int, num_sessions: int) -> None:
+        """Replace all caches; where there is no room for others there are none."""
+        self._drafter.forget()
+        try:
+            self._backend.resize(context_tokens, num_sessions)
+        finally:
+            self._sessions = Sessions(self._backend)
+
+    def _fill(
+        self,
+        request: FillRequest,
+        cancel: CancelFlag | None,
+        on_text: Callable[[str], None] | None,
+    ) -> FillResult:
+        if not self._sessions.ledgers:
+            self._make_caches(self._info.context_tokens, 1)
         budget = self._info.context_tokens - request.max_new_tokens
         if budget < _LEAST_PROMPT_TOKENS:
             raise ContextTooLargeError(

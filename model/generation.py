@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from model.backend import Logits
 from model.batch import Batch, candidate_limit
 from model.draft import Drafter
-from model.errors import OutOfMemoryError
 from model.fim import Prompt
 from model.healing import HealingState
 from model.interface import CancelFlag, Candidate, FillRequest, FillResult
@@ -86,16 +85,6 @@ class Generation:
 
         Returns the logits after the prompt's last token and after each drafted one.
         """
-        try:
-            return self._compute_prompt()
-        except OutOfMemoryError:
-            # What other documents left behind is worth less than this request.
-            if not self._sessions.make_room():
-                raise
-            self._meter.add(reused_tokens=-self._meter.statistics.reused_tokens)
-            return self._compute_prompt()
-
-    def _compute_prompt(self) -> tuple[Logits, list[int]]:
         token_ids = self._prompt.token_ids
         reused = self._sessions.choose(token_ids)
         self._meter.add(reused_tokens=reused)

@@ -29,6 +29,7 @@ class EngineOptions:
     context_tokens: int | None = None
     threads: int | None = None
     cache_dtype: str = "auto"
+    memory_gib: float | None = None
     allow_download: bool = False
     backend: str = "local"
     endpoint: str = "http://127.0.0.1:8000/v1"

@@ -6,13 +6,7 @@ import time
 from dataclasses import dataclass
 
 from model.catalog import find_entry
-from model.device import (
-    GIB,
-    HEADROOM_BYTES,
-    LEAST_CONTEXT_TOKENS,
-    choose_device,
-    free_bytes,
-)
+from model.device import choose_device
 from model.echo import EchoEngine
 from model.interface import (
     Engine,
@@ -21,6 +15,7 @@ from model.interface import (
     LoadProgress,
     ProgressCallback,
 )
+from model.memory import GIB, HEADROOM_BYTES, LEAST_CONTEXT_TOKENS, MemoryBudget
 
 GPU_MODEL = "stable-code-3b"
 CPU_MODEL = "starter"
@@ -36,7 +31,9 @@ class ModelChoice:
     reason: str
 
 
-def choose_model(model: str, device: str, dtype: str = "auto") -> ModelChoice:
+def choose_model(
+    model: str, device: str, dtype: str = "auto", memory_gib: float | None = None
+) -> ModelChoice:
     """Resolve ``auto``: the GPU model where there is room and weights, else the CPU's.
 
     Raises ``DeviceUnavailableError`` for a device that is not there.
@@ -54,13 +51,12 @@ def choose_model(model: str, device: str, dtype: str = "auto") -> ModelChoice:
             f"{chosen} is there, but not the weights of {GPU_MODEL} "
             f"(lsp-stablecode models pull {GPU_MODEL})",
         )
-    free = free_bytes(chosen)
+    room = MemoryBudget.of(chosen, memory_gib).num_bytes
     # Without a wish, what does not fit in 16 bits is rounded to fewer.
     smallest = "int4" if dtype == "auto" else dtype
-    if free < gpu_model_bytes(smallest):
+    if room < gpu_model_bytes(smallest):
         return ModelChoice(
-            CPU_MODEL,
-            f"{chosen} has only {free / GIB:.1f} GiB free for {GPU_MODEL}",
+            CPU_MODEL, f"{chosen} has only {room / GIB:.1f} GiB for {GPU_MODEL}"
         )
     return ModelChoice(GPU_MODEL, f"{chosen} has room and its weights are here")
 
@@ -100,7 +96,9 @@ def load_engine(
     from model.tokenizer import CodeTokenizer
     from model.weights import PreparedModel, prepare
 
-    choice = choose_model(options.model, options.device, options.dtype)
+    choice = choose_model(
+        options.model, options.device, options.dtype, options.memory_gib
+    )
 
     def prepare_model(weights: bool) -> PreparedModel:
         return prepare(

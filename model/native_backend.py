@@ -61,7 +61,8 @@ class NativeBackend:
         cache_kind: CacheKind = "bfloat16",
         chunk_tokens: int = _CHUNK_TOKENS,
     ) -> None:
-        self._context_tokens = context_tokens
+        self._config = config
+        self._cache_kind = cache_kind
         self._weight_bytes = weights.num_bytes
         self._formats = weights.formats
         self._chunk_tokens = chunk_tokens
@@ -72,14 +73,11 @@ class NativeBackend:
             most_tokens=max(chunk_tokens, 2 * _CHUNK_TOKENS),
             num_threads=num_threads,
         )
-        self._caches = [
-            NativeCache(config, context_tokens + _SPARE_SLOTS, cache_kind)
-            for _ in range(num_sessions)
-        ]
-        self._lengths = [0] * num_sessions
-        self._session = 0
+        self._caches: list[NativeCache] = []
+        self._lengths: list[int] = []
         self._branching: Branching | None = None
         self._num_steps = 0
+        self.resize(context_tokens, num_sessions)
         self._pass_costs_ms: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -197,6 +195,20 @@ class NativeBackend:
         """Keep the first ``num_tokens`` positions; costs nothing."""
         self._branching = None
         self._lengths[self._session] = min(self._lengths[self._session], num_tokens)
+
+    def resize(self, context_tokens: int, num_sessions: int) -> None:
+        """Drop all caches and make empty ones; they take memory as they are filled.
+
+        Raises ``OutOfMemoryError``; then there is none.
+        """
+        self._caches, self._lengths = [], []
+        self._session, self._branching = 0, None
+        self._context_tokens = context_tokens
+        self._caches = [
+            NativeCache(self._config, context_tokens + _SPARE_SLOTS, self._cache_kind)
+            for _ in range(num_sessions)
+        ]
+        self._lengths = [0] * num_sessions
 
     def close(self) -> None:
         """Drop weights and caches."""

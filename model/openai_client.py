@@ -25,8 +25,8 @@ from model.remote_options import ApiKey, Endpoint
 logger = logging.getLogger(__name__)
 
 _CONNECT_S = 3.0
-_BETWEEN_EVENTS_S = 5.0
-_WHOLE_ANSWER_S = 60.0
+# A whole answer may take this many times as long as a token.
+_MOST_WAITS = 6
 _DRAIN_S = 0.05
 # Trying longer than this costs more than the completion is worth.
 _RETRY_FOR_S = 3.0
@@ -46,16 +46,16 @@ Json = dict[str, Any]
 class CompletionsClient:
     """Asks one server. Every method may raise a ``RemoteError``.
 
-    All calls are made in one event loop. ``first_event_s`` is how long the first token
-    may take, with everything before it: what comes later is of no use.
+    All calls are made in one event loop. ``wait_s`` is how long any token may take, the
+    first one with everything before it: what comes later is of no use.
     """
 
     def __init__(
-        self, endpoint: Endpoint, key: ApiKey | None, *, first_event_s: float
+        self, endpoint: Endpoint, key: ApiKey | None, *, wait_s: float
     ) -> None:
         self._endpoint = endpoint
         self._key = key
-        self._first_event_s = first_event_s
+        self._wait_s = wait_s
         self._complaints = Complaints(endpoint, key)
         self._client: httpx2.AsyncClient | None = None
         self._left_alone_until_s = 0.0
@@ -116,8 +116,8 @@ class CompletionsClient:
     async def _events(
         self, body: Mapping[str, Any], begun_s: float
     ) -> AsyncGenerator[Json]:
-        by_s = begun_s + self._first_event_s
-        whole_by_s = begun_s + _WHOLE_ANSWER_S
+        by_s = begun_s + self._wait_s
+        whole_by_s = begun_s + _MOST_WAITS * self._wait_s
         streamed = {**body, "stream": True}
         async with self._opened("POST", "/completions", streamed, by_s) as response:
             kind = response.headers.get("content-type", "").partition(";")[0].strip()
@@ -136,7 +136,7 @@ class CompletionsClient:
                     if answer is None or _has_finished(answer):
                         await self._drain(events)
                         return
-                    by_s = min(time.monotonic() + _BETWEEN_EVENTS_S, whole_by_s)
+                    by_s = min(time.monotonic() + self._wait_s, whole_by_s)
         raise self._complaints.broken(None)
 
     async def _drain(self, events: AsyncIterator[httpx2.ServerSentEvent]) -> None:
@@ -169,7 +169,7 @@ class CompletionsClient:
         attempt = 0
         while True:
             try:
-                by_s = begun_s + self._first_event_s
+                by_s = begun_s + self._wait_s
                 async with self._opened(method, path, body, by_s) as response:
                     return self._parsed(await self._read(response, by_s))
             except RemoteError as error:
@@ -253,7 +253,7 @@ class CompletionsClient:
         pause_s = error.pause_s or _FIRST_PAUSE_S * 2**attempt * random.uniform(
             0.5, 1.5
         )
-        until_s = begun_s + min(_RETRY_FOR_S, self._first_event_s)
+        until_s = begun_s + min(_RETRY_FOR_S, self._wait_s)
         if not error.is_transient or time.monotonic() + pause_s > until_s:
             raise error
         logger.debug("trying again in %.1f s: %s", pause_s, error.message)

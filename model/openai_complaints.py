@@ -102,7 +102,7 @@ class Complaints:
         return TooSlowError(
             f"{self._server} is too slow: it was given up on.",
             hint="It may have too much to do; raise remoteTimeoutMs to wait longer for "
-            "the first token.",
+            "its tokens.",
         )
 
     def broken(self, error: Exception | None) -> UnreachableError:

@@ -11,12 +11,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from model.dialects import DIALECTS
-from model.errors import ContextTooLargeError, UnknownModelError
-from model.fim import PromptBuilder
+from model.errors import ContextTooLargeError
 from model.interface import (
     CancelFlag,
     EngineInfo,
@@ -28,12 +25,10 @@ from model.interface import (
     Statistics,
 )
 from model.openai_client import CompletionsClient
-from model.openai_forms import RequestForm, RequestWriter
+from model.openai_connection import Connection, Prompting, connect, load_prompting
+from model.openai_forms import RequestWriter
 from model.openai_generation import RemoteGeneration, UnhealableError
-from model.openai_probe import find_form
-from model.openai_served import ServedModel, choose_served, context_tokens_of
-from model.openai_tokens import TokenReader
-from model.prompt_files import find_prompt_files
+from model.openai_served import ServedModel, context_tokens_of
 from model.remote_errors import (
     BadAnswerError,
     NoSuchModelError,
@@ -41,25 +36,16 @@ from model.remote_errors import (
     TooSlowError,
 )
 from model.remote_options import parse_endpoint, read_api_key
-from model.tokenizer import CodeTokenizer
-from model.weights import PreparedModel
 
 logger = logging.getLogger(__name__)
 
 _LEAST_PROMPT_TOKENS = 64
 # How soon a cancelled request is let go of.
 _CANCEL_S = 0.02
+# Of code, and rather too few.
+_CHARACTERS_PER_TOKEN = 3
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    """What was found out about the server, once it was reached."""
-
-    served: ServedModel
-    form: RequestForm
-    context_tokens: int
 
 
 class OpenAIEngine:
@@ -84,10 +70,11 @@ class OpenAIEngine:
         self._endpoint = parse_endpoint(options.endpoint)
         key = read_api_key(options.api_key_file)
         self._client = CompletionsClient(
-            self._endpoint, key, first_event_s=options.remote_timeout_ms / 1000
+            self._endpoint, key, wait_s=options.remote_timeout_ms / 1000
         )
         self._runner = asyncio.Runner()
-        self._connection: _Connection | None = None
+        self._prompting: Prompting | None = None
+        self._connection: Connection | None = None
         self._failure = ""
         self._notes = (
             self._where_text_goes(),
@@ -95,18 +82,11 @@ class OpenAIEngine:
             *(key.notes if key else ()),
         )
         try:
-            report(LoadProgress("ask the server"))
-            self._model, served = options.model, None
-            if self._model == "auto":
-                served = self._run(self._served())
-                self._model = _model_of(served)
-            report(LoadProgress("load tokenizer"))
-            self._prepared, self._tokenizer, self._prompts = _load_prompts(
-                self._model, options, report
-            )
-            self._reader = TokenReader(self._tokenizer)
+            if options.model != "auto":
+                report(LoadProgress("load tokenizer"))
+                self._prompting = load_prompting(options.model, options, report)
             report(LoadProgress("try the server"))
-            self._reach(served)
+            self._reach(report)
         except BaseException:
             self.close()
             raise
@@ -116,31 +96,36 @@ class OpenAIEngine:
     @property
     def info(self) -> EngineInfo:
         """What serves; before the server was reached, what is known without it."""
-        connection = self._connection
-        notes = [*self._notes, f"tokenizer of {self._model}: {self._prepared.source}"]
-        notes += [*self._prepared.notes, *self._prompts.notes]
+        connection, prompting = self._connection, self._prompting
+        notes = list(self._notes)
+        if prompting is not None:
+            notes.append(f"tokenizer of {prompting.model}: {prompting.prepared.source}")
+            notes += [*prompting.prepared.notes, *prompting.prompts.notes]
         if connection is not None:
             notes.append(str(connection.form))
         if self._failure:
             notes.append(f"at last: {self._failure}")
         return EngineInfo(
-            model=connection.served.name if connection else self._model,
+            model=connection.served.name if connection else self._options.model,
             backend="openai",
             device=self._endpoint.host,
             dtype="as served",
-            context_tokens=self._context_tokens(connection),
-            fim_orders=self._prompts.orders,
+            context_tokens=self._context_tokens(),
+            fim_orders=prompting.prompts.orders if prompting else (),
             load_ms=self._load_ms,
             notes=tuple(notes),
         )
 
     def count_tokens(self, text: str) -> int:
-        """Return how many tokens a text is."""
-        return len(self._tokenizer.encode(text))
+        """Return how many tokens a text is; a guess until the model is known."""
+        if self._prompting is None:
+            return len(text) // _CHARACTERS_PER_TOKEN + 1
+        return len(self._prompting.tokenizer.encode(text))
 
     def tokens_here(self, text: str) -> list[int]:
         """Return the ids that stand for a text in prompts."""
-        return self._tokenizer.encode(text)
+        assert self._prompting is not None
+        return self._prompting.tokenizer.encode(text)
 
     def tokens_there(self, text: str) -> list[int] | None:
         """Return those the server would cut it into, ``None`` where it does not say."""
@@ -194,7 +179,7 @@ class OpenAIEngine:
         on_text: Callable[[str], None] | None,
     ) -> FillResult:
         if self._connection is None and not await _unless(cancel, self._connect()):
-            return FillResult((), Statistics(), self._prompts.orders[0], cancelled=True)
+            return FillResult((), Statistics(), "unknown", cancelled=True)
         assert self._connection is not None
         for heal in (request.heal, False):
             generation = self._generation(self._connection, request, heal, on_text)
@@ -207,7 +192,7 @@ class OpenAIEngine:
 
     def _generation(
         self,
-        connection: _Connection,
+        connection: Connection,
         request: FillRequest,
         heal: bool,
         on_text: Callable[[str], None] | None,
@@ -219,7 +204,8 @@ class OpenAIEngine:
                 f"{connection.context_tokens} tokens of context.",
                 hint="Lower maxNewTokens or raise contextTokens.",
             )
-        prompt = self._prompts.build(
+        prompting = connection.prompting
+        prompt = prompting.prompts.build(
             request.prefix,
             request.suffix,
             order=request.fim_order,
@@ -230,13 +216,15 @@ class OpenAIEngine:
             path=request.path,
             repository=request.repository,
         )
-        writer = RequestWriter(connection.form, connection.served.name, self._tokenizer)
+        writer = RequestWriter(
+            connection.form, connection.served.name, prompting.tokenizer
+        )
         return RemoteGeneration(
             self._client,
             writer,
-            self._reader,
-            self._tokenizer,
-            self._prompts.stop_ids,
+            prompting.reader,
+            prompting.tokenizer,
+            prompting.prompts.stop_ids,
             prompt,
             request,
             on_text,
@@ -244,37 +232,29 @@ class OpenAIEngine:
 
     # --- the server ---------------------------------------------------------
 
-    def _reach(self, served: ServedModel | None) -> None:
+    def _reach(self, progress: ProgressCallback) -> None:
         """Connect, unless the server cannot be reached just now."""
         try:
-            self._run(self._connect(served))
+            self._run(self._connect(progress))
         except RemoteError as error:
             if not error.is_transient and not isinstance(error, TooSlowError):
                 raise
             logger.warning("%s", error)
             self._failure = error.message
 
-    async def _served(self) -> ServedModel:
-        listed = await self._client.models()
-        return choose_served(listed, self._options.remote_model, self._endpoint.host)
+    async def _connect(self, progress: ProgressCallback | None = None) -> None:
+        self._connection = await connect(
+            self._client, self._endpoint, self._options, self._prompting, progress
+        )
+        self._prompting = self._connection.prompting
 
-    async def _connect(self, served: ServedModel | None = None) -> None:
-        served = served or await self._served()
-        form = await find_form(
-            self._client, served.name, self._tokenizer, self._prompts
-        )
-        context_tokens = context_tokens_of(
-            served, self._options.context_tokens, self._prepared.context_tokens
-        )
-        self._connection = _Connection(served, form, context_tokens)
-
-    def _context_tokens(self, connection: _Connection | None) -> int:
-        if connection is not None:
-            return connection.context_tokens
-        unknown = ServedModel("")
-        return context_tokens_of(
-            unknown, self._options.context_tokens, self._prepared.context_tokens
-        )
+    def _context_tokens(self) -> int:
+        if self._connection is not None:
+            return self._connection.context_tokens
+        limit = None
+        if self._prompting is not None:
+            limit = self._prompting.prepared.context_tokens
+        return context_tokens_of(ServedModel(""), self._options.context_tokens, limit)
 
     def _where_text_goes(self) -> str:
         endpoint = self._endpoint
@@ -308,31 +288,3 @@ async def _unless(cancel: CancelFlag | None, work: Coroutine[Any, Any, None]) ->
     if error is not None:
         raise error
     return True
-
-
-def _model_of(served: ServedModel) -> str:
-    """Return the catalogue's name of what a server serves."""
-    entry = served.entry
-    if entry is None:
-        raise UnknownModelError(
-            f"It cannot be told which model {served.name!r} is that the server serves.",
-            hint="Set model to its name in `lsp-stablecode models list`, its hub "
-            "repository, or a directory with its config.json and tokenizer.json.",
-        )
-    return entry.name
-
-
-def _load_prompts(
-    model: str, options: EngineOptions, progress: ProgressCallback
-) -> tuple[PreparedModel, CodeTokenizer, PromptBuilder]:
-    prepared = find_prompt_files(
-        model, allow_download=options.allow_download, progress=progress
-    )
-    tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")
-    prompts = PromptBuilder(
-        tokenizer,
-        DIALECTS[prepared.dialect],
-        prepared.default_fim_order,
-        prepared.stop_tokens,
-    )
-    return prepared, tokenizer, prompts

@@ -64,16 +64,18 @@ def choose_served(listed: Sequence[Json], wanted: str, host: str) -> ServedModel
     )
 
 
-def context_tokens_of(served: ServedModel, wanted: int | None, model_limit: int) -> int:
+def context_tokens_of(
+    served: ServedModel, wanted: int | None, model_limit: int | None
+) -> int:
     """Return how many tokens prompt and completion may hold together.
 
     Raises ``ContextTooLargeError`` when more are wanted than the server takes.
     """
     limit = served.context_tokens
     if wanted is None:
-        return min(
-            _USUAL_CONTEXT_TOKENS, limit or min(_SAFE_CONTEXT_TOKENS, model_limit)
-        )
+        if limit is None:
+            return min(_SAFE_CONTEXT_TOKENS, model_limit or _SAFE_CONTEXT_TOKENS)
+        return min(_USUAL_CONTEXT_TOKENS, limit)
     if limit is not None and wanted > limit:
         raise ContextTooLargeError(
             f"{wanted} context tokens were asked for, and the completion server takes "

@@ -37,7 +37,7 @@ def check_server(options: EngineOptions) -> Iterator[RemoteCheck]:
     yield _where_text_goes(endpoint)
     yield _about_key(endpoint, key)
     client = CompletionsClient(
-        endpoint, key, first_event_s=options.remote_timeout_ms / 1000
+        endpoint, key, wait_s=options.remote_timeout_ms / 1000
     )
     listed, milliseconds = asyncio.run(_listed(client))
     names = [str(one["id"]) for one in listed[:_SHOWN_NAMES]]

@@ -87,24 +87,11 @@ class Sessions:
         if num_tokens < len(self.ledger):
             self._truncate(num_tokens)
 
-    def make_room(self) -> bool:
-        """Drop what the other sessions hold; return whether that was anything."""
-        current = self._selected
-        others = [
-            one
-            for one, ledger in enumerate(self._ledgers)
-            if one != current and len(ledger)
-        ]
-        for session in others:
-            self._select(session)
-            self._truncate(0)
-        self._select(current)
-        return bool(others)
-
     def clear(self) -> None:
         """Drop what all sessions hold."""
-        self.make_room()
-        self.rewind(0)
+        for session in self._by_use:
+            self._select(session)
+            self.rewind(0)
 
     def _select(self, session: int) -> None:
         if session != self._selected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ from model.torch_sessions import Branching, TorchSession
 from model.torch_steps import DecoderSteps
 from model.torch_weights import TensorFiles, WeightLoader
 
+logger = logging.getLogger(__name__)
+
 _CPU_CHUNK_TOKENS = 128
 _GPU_CHUNK_TOKENS = 1024
 _MAX_BRANCHES = 8
@@ -58,20 +61,16 @@ class TorchBackend:
         chunk_tokens: int | None = None,
     ) -> None:
         self._steps = steps
-        self._context_tokens = context_tokens
         self._attention = attention
         self._device_type = steps.decoder.device.type
         default = _GPU_CHUNK_TOKENS
         if self._device_type == "cpu":
             default = _CPU_CHUNK_TOKENS
         self._chunk_tokens = chunk_tokens or default
-        num_slots = num_cache_slots(context_tokens)
-        with naming_out_of_memory("The caches do not fit into the memory."):
-            self._sessions = [
-                TorchSession(steps.new_cache(num_slots)) for _ in range(num_sessions)
-            ]
-        self._selected = 0
+        self._sessions: list[TorchSession] = []
         self._captured: CapturedSteps | None = None
+        self._graph_device: GraphDevice | None = None
+        self.resize(context_tokens, num_sessions)
         self._pass_costs_ms: tuple[tuple[int, float], ...] = ()
 
     @property
@@ -188,17 +187,45 @@ class TorchBackend:
         session.branching = None
         session.num_tokens = min(session.num_tokens, num_tokens)
 
+    @torch.inference_mode()
+    def resize(self, context_tokens: int, num_sessions: int) -> None:
+        """Drop caches and graphs, give device memory back, and make empty caches.
+
+        Steps are captured again where they were. Raises ``OutOfMemoryError``; then
+        there is no session.
+        """
+        self._captured, self._sessions = None, []
+        self._selected = 0
+        self._context_tokens = context_tokens
+        self._give_back()
+        num_slots = num_cache_slots(context_tokens)
+        with naming_out_of_memory("The caches do not fit into the memory."):
+            sessions = [
+                TorchSession(self._steps.new_cache(num_slots))
+                for _ in range(num_sessions)
+            ]
+        self._sessions = sessions
+        if self._graph_device is not None:
+            try:
+                self.capture(self._graph_device)
+            except RuntimeError as error:  # out of memory among them
+                logger.warning("CUDA graphs: none (%s)", first_line(error))
+                self._give_back()
+
     def close(self) -> None:
         """Drop weights, caches and graphs, and give device memory back."""
-        self._captured = None
-        self._sessions = []
+        self._captured, self._sessions = None, []
         vars(self).pop("_steps", None)
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._device_type == "cuda":
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
     def capture(self, device: GraphDevice) -> None:
         """Capture steps of few tokens. Raises RuntimeError where that cannot be."""
+        self._graph_device = device
         self._captured = CapturedSteps(
             self._steps,
             [session.cache for session in self._sessions],

@@ -9,6 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.torch_errors import naming_out_of_memory
+
+_NO_ROOM = "The device ran out of memory while it chose a token."
+
 
 class TensorLogits:
     """``Logits`` over an fp32 tensor ``[positions, vocabulary]``."""
@@ -20,6 +24,7 @@ class TensorLogits:
         """How many positions there are."""
         return len(self._scores)
 
+    @naming_out_of_memory(_NO_ROOM)
     @torch.inference_mode()
     def greedy(self) -> list[tuple[int, float]]:
         """Return each position's most probable token and its log-probability."""
@@ -41,6 +46,7 @@ class TensorLogits:
 
         return NumpyLogits(self.row(position)[None]).top(0, count)
 
+    @naming_out_of_memory(_NO_ROOM)
     @torch.inference_mode()
     def row(self, position: int) -> npt.NDArray[np.float32]:
         """Return a position's scores, ``[vocabulary]``."""

@@ -142,6 +142,13 @@ class TransformersBackend:
         elif excess > 0:
             self._caches[self._session].crop(-excess)
 
+    def resize(self, context_tokens: int, num_sessions: int) -> None:
+        """Drop all caches and give device memory back; new ones grow as they must."""
+        self._session = 0
+        self._caches = [DynamicCache() for _ in range(num_sessions)]
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def close(self) -> None:
         """Drop weights and caches and give device memory back."""
         self._model = None
@@ -151,7 +158,7 @@ class TransformersBackend:
 
 
 def load_transformers_backend(
-    directory: Path, placement: Placement
+    directory: Path, placement: Placement, num_sessions: int = _NUM_SESSIONS
 ) -> tuple[TransformersBackend, tuple[str, ...]]:
     """Load a Hugging Face directory; return the backend and notes for the user.
 
@@ -175,7 +182,10 @@ def load_transformers_backend(
                 f"({len(lacking)} such tensors).",
                 hint="Fetch or convert the model again.",
             )
-        return TransformersBackend(model, attention=attention), tuple(notes)
+        backend = TransformersBackend(
+            model, attention=attention, num_sessions=min(num_sessions, _NUM_SESSIONS)
+        )
+        return backend, tuple(notes)
     raise UnsupportedArchitectureError(
         f"No kind of attention works for the model in {directory}.",
         hint="Choose another model, or update transformers.",

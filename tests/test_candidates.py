@@ -171,17 +171,16 @@ def test_cancelling_keeps_what_is_whole(reads: int, tokenizer: CodeTokenizer) ->
 
 
 def test_a_failing_branch_leaves_a_clean_cache(tokenizer: CodeTokenizer) -> None:
-    """Out of memory in the middle: the next answer is that of a fresh engine."""
+    """Out of memory in the middle: the answer is that of a fresh engine."""
     engine = make_branching(tokenizer, 3)
     backend: Any = engine._backend
     backend.fails_at = 3
     ask = request("x = ", num_candidates=3)
-    with pytest.raises(OutOfMemoryError):
-        engine.fill(ask)
-    assert_ledgers_agree(engine)
     expected = make_branching(tokenizer, 3).fill(ask).candidates
-    again = engine.fill(ask).candidates
-    assert [one.text for one in again] == [one.text for one in expected]
+    for _ in range(2):
+        found = engine.fill(ask).candidates
+        assert [one.text for one in found] == [one.text for one in expected]
+        assert_ledgers_agree(engine)
 
 
 @given(

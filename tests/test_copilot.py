@@ -570,6 +570,52 @@ async def test_version(connect: Connect) -> None:
     assert version["runtimeVersion"].startswith("python/3.")
 
 
+_ODD: list[Any] = [
+    None,
+    [],
+    ["x"],
+    7,
+    "x",
+    {},
+    {"item": 3, "acceptedLength": "long", "uuid": {}, "uuids": 5, "doc": []},
+    {"item": {"command": {"arguments": [[]]}}, "acceptedLength": 10**30, "uuid": None},
+    {"item": {"command": {"arguments": ["9.9"]}}, "acceptedLength": True},
+    {"textDocument": {"uri": 3}, "position": {"line": "x", "character": None}},
+    {"doc": {"uri": _URI, "position": {"line": -1, "character": 10**9}, "tabSize": []}},
+    {"textDocument": {"uri": _URI}, "position": {"line": 10**9, "character": -3}},
+    {"editorInfo": [], "editorPluginInfo": {"name": 3}, "options": "x"},
+    {"settings": {"github": {"copilot": {"selectedCompletionModel": []}}}},
+]
+
+
+async def test_whatever_comes_is_answered(
+    connect: Connect, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With an answer or a refusal; nothing fails inside."""
+    client = await connect()
+    client.open(_TEXT)
+    for method in (
+        *["checkStatus", "signIn", "setEditorInfo", "copilot/models", "getVersion"],
+        *["notifyShown", "notifyAccepted", "notifyRejected"],
+        *["getCompletions", "getCompletionsCycling", "getPanelCompletions"],
+        *["textDocument/copilotPanelCompletion", "textDocument/copilotInlineEdit"],
+    ):
+        for number, params in enumerate(_ODD):
+            answer = await client.ask(f"{method} {number}", method, params)
+            assert answer.get("error", {}).get("code") in (None, -32602), answer
+    for method in (
+        *["textDocument/didFocus", "textDocument/didShowCompletion"],
+        *["textDocument/didPartiallyAcceptCompletion"],
+    ):
+        for params in _ODD:
+            client.send(method=method, params=params)
+    client.notify("workspace/didChangeConfiguration", **_ODD[-1])
+    assert (await client.command("status"))["accepted"] == 0
+    log = capfd.readouterr().err
+    errors = [line for line in log.splitlines() if "ERROR" in line]
+    assert not [line for line in errors if "JsonRpcInvalidParams" not in line], log
+
+
 async def test_chats_and_tools_are_refused_quietly(
     connect: Connect, capfd: pytest.CaptureFixture[str]
 ) -> None:

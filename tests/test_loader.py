@@ -11,14 +11,14 @@ import torch
 import transformers
 from tiny import make_tokenizer, write_model
 
-from model import EngineOptions, FillRequest, backends, device, load_engine, loader
-from model.device import GIB
+from model import EngineOptions, FillRequest, backends, load_engine, loader, memory
 from model.errors import (
     ContextTooLargeError,
     OutOfMemoryError,
     StablecodeError,
     WeightsCorruptError,
 )
+from model.memory import GIB, MemoryBudget, fit_context
 
 _NUM_WEIGHTS = 2_795_443_200
 _TOKEN_NUMBERS = 163_840
@@ -45,21 +45,20 @@ def test_auto_takes_the_gpu_model_where_it_fits(
     """What ``auto`` chooses then also loads: the same figures decide both."""
     free = int(free_gib * GIB)
     monkeypatch.setattr(loader, "choose_device", lambda device: "cuda:0")
-    monkeypatch.setattr(loader, "free_bytes", lambda device: free)
-    monkeypatch.setattr(device, "free_bytes", lambda device: free)
-    monkeypatch.setattr(backends, "free_bytes", lambda device: free)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
     monkeypatch.setattr("model.weights.weights_present", lambda name: True)
     choice = loader.choose_model("auto", "auto")
     assert choice.model == model
     assert "cuda:0" in choice.reason
     if model == "stable-code-3b":
-        dtype = backends.gpu_dtype("cuda:0", None, _NUM_WEIGHTS, _TOKEN_NUMBERS)
+        budget = MemoryBudget.of("cuda:0", None)
+        dtype = backends.gpu_dtype(budget, None, _NUM_WEIGHTS, _TOKEN_NUMBERS)
         assert dtype == ("int4" if free_gib < 4 else "int8" if free_gib < 7 else "auto")
         weight_bytes = int(_NUM_WEIGHTS * backends.DTYPE_BYTES.get(dtype, 2))
-        context = device.fit_context(
+        context = fit_context(
             None,
             16384,
-            "cuda:0",
+            budget,
             weight_bytes=weight_bytes,
             bytes_per_token=_BF16_TOKEN,
         )
@@ -78,15 +77,15 @@ def test_auto_without_weights_or_gpu_says_why(monkeypatch: pytest.MonkeyPatch) -
     assert "no CUDA" in loader.choose_model("auto", "auto").reason
 
 
-def test_a_context_must_fit_model_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_must_fit_model_and_memory() -> None:
     """Too much for the model, and too much for the device, are different errors."""
-    monkeypatch.setattr(device, "free_bytes", lambda device: 8 * GIB)
+    budget = MemoryBudget("cuda:0", 8 * GIB)
     sizes = {"weight_bytes": _BF16_WEIGHTS, "bytes_per_token": _BF16_TOKEN}
     with pytest.raises(ContextTooLargeError, match="16384"):
-        device.fit_context(20000, 16384, "cuda:0", **sizes)
+        fit_context(20000, 16384, budget, **sizes)
     with pytest.raises(OutOfMemoryError, match="contextTokens"):
-        device.fit_context(16384, 16384, "cuda:0", **sizes)
-    assert device.fit_context(4096, 16384, "cuda:0", **sizes) == 4096
+        fit_context(16384, 16384, budget, **sizes)
+    assert fit_context(4096, 16384, budget, **sizes) == 4096
 
 
 @pytest.mark.parametrize("family", ["stablelm", "gpt_neox", "qwen2"])

@@ -207,21 +207,16 @@ def test_the_first_token_has_its_time(
         assert server.completions[-1].hung_up.wait(10)
 
 
-def test_every_token_has_its_time(
-    server: CompletionServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openai_client, "_BETWEEN_EVENTS_S", 0.3)
-    server.faults.append(stalls)
-    with pytest.raises(TooSlowError):
-        engine.fill(request("x = "))
-    assert server.completions[-1].hung_up.wait(10)
+def test_every_token_has_its_time(server: CompletionServer, files: Path) -> None:
+    with engine_for(server, files, remote_timeout_ms=500) as engine:
+        server.faults.append(stalls)
+        with pytest.raises(TooSlowError):
+            engine.fill(request("x = "))
+        assert server.completions[-1].hung_up.wait(10)
 
 
-def test_a_text_that_never_ends_is_ended(
-    server: CompletionServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_text_that_never_ends_is_ended(server: CompletionServer, files: Path) -> None:
     """Token after token in time, but not for ever."""
-    monkeypatch.setattr(openai_client, "_WHOLE_ANSWER_S", 0.5)
 
     def drips(handler: Handler) -> None:
         handler.begin_stream()
@@ -229,9 +224,10 @@ def test_a_text_that_never_ends_is_ended(
             handler.send_text("")
             time.sleep(0.05)
 
-    server.faults.append(drips)
-    with pytest.raises(TooSlowError):
-        engine.fill(request("x = "))
+    with engine_for(server, files, remote_timeout_ms=500) as engine:
+        server.faults.append(drips)
+        with pytest.raises(TooSlowError):
+            engine.fill(request("x = "))
 
 
 def test_characters_may_be_cut_anywhere(

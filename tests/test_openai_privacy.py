@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from completion_faults import KEY, refuses, tells
 from completion_server import CompletionServer
-from remote import engine_for, options_for, request, write_prompt_files
+from remote import engine_for, options_for, request, text_of, write_prompt_files
 
 from model import Engine, load_engine
-from model.remote_errors import ControlTextError, RemoteError, UnauthorisedError
+from model.remote_errors import (
+    ControlTextError,
+    EndpointError,
+    RemoteError,
+    UnauthorisedError,
+    UnreachableError,
+)
+
+# Self-signed, for 127.0.0.1 and a hundred years, and with its key:
+# openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 \
+#   -subj "/CN=lsp-stablecode test" -addext "subjectAltName=IP:127.0.0.1" \
+#   -keyout key.pem -out cert.pem; cat cert.pem key.pem > loopback.pem
+CERTIFICATE = Path(__file__).parent / "loopback.pem"
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +115,46 @@ def test_no_text_of_a_document_is_logged(
         caplog.set_level(logging.DEBUG, logger=name)
     engine.fill(request("launch_code = 'platypus'\nx = "))
     assert "platypus" not in caplog.text
+
+
+def test_a_certificate_must_be_in_order(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what SSL_CERT_FILE or the system trusts is talked to, by its own name."""
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with CompletionServer(certificate=str(CERTIFICATE), key=KEY) as server:
+        monkeypatch.setenv("LSP_STABLECODE_API_KEY", KEY)
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        with pytest.raises(UnreachableError, match="cannot be trusted") as caught:
+            load_engine(options_for(server, files))
+        assert "SSL_CERT_FILE" in caught.value.hint
+        assert server.asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with engine_for(server, files) as engine:
+            server.faults.append(tells("y"))
+            assert text_of(engine.fill(request("x = "))) == "y"
+        asked = len(server.asked)
+        other_name = replace(
+            options_for(server, files), endpoint=f"https://localhost:{server.port}/v1"
+        )
+        with pytest.raises(UnreachableError, match="cannot be trusted"):
+            load_engine(other_name)
+        assert len(server.asked) == asked
+        monkeypatch.setenv("SSL_CERT_FILE", str(files / "nothing"))
+        with pytest.raises(EndpointError, match="SSL_CERT_FILE"):
+            load_engine(options_for(server, files))
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    server: CompletionServer, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent to this machine does not leave it on the way."""
+    with CompletionServer() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with engine_for(server, files) as engine:
+            engine.fill(request("x = ", max_new_tokens=1))
+        assert proxy.asked == []
+    assert server.completions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,21 @@ from completion_faults import streams, tells
 from completion_server import CompletionServer
 from remote import engine_for, options_for, request, text_of, write_prompt_files
 
-from model import Engine, EngineOptions, StablecodeError, load_engine
+from model import (
+    Engine,
+    EngineOptions,
+    StablecodeError,
+    UnknownModelError,
+    load_engine,
+)
 from model.healing import plan_healing
-from model.remote_errors import EndpointError, NoSuchModelError, TokensDisagreeError
+from model.openai_served import ServedModel
+from model.remote_errors import (
+    EndpointError,
+    NoSuchModelError,
+    TokensDisagreeError,
+    UnreachableError,
+)
 from model.stopping import stop_at_strings
 from model.tokenizer import CodeTokenizer
 
@@ -40,6 +53,42 @@ def test_a_model_that_the_server_has_not(server: CompletionServer, files: Path) 
     with pytest.raises(NoSuchModelError, match="'other'") as caught:
         load_engine(options_for(server, files, remote_model="other"))
     assert "tiny" in caught.value.hint
+
+
+def test_a_model_that_nobody_here_knows(server: CompletionServer, files: Path) -> None:
+    """With ``auto`` the server's name for it, or where it lies there, must say it."""
+    with pytest.raises(UnknownModelError, match="'tiny'") as caught:
+        load_engine(options_for(server, files, model="auto"))
+    assert "Set model" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "expected"),
+    [
+        ("stabilityai/stable-code-3b", "", "stable-code-3b"),
+        ("team", "/models/stable-code-3b-awq", "stable-code-3b"),
+        ("qwen2.5-coder-7b-q4_k_m.gguf", "", "qwen2.5-coder-7b"),
+        ("team", "", None),
+    ],
+)
+def test_models_are_known_by_name_or_origin(
+    name: str, origin: str, expected: str | None
+) -> None:
+    entry = ServedModel(name, origin).entry
+    assert (entry and entry.name) == expected
+
+
+def test_a_server_that_is_not_there_and_a_model_that_it_would_say(
+    files: Path,
+) -> None:
+    """Whoever starts the editor first, and the network after it, is served then."""
+    with CompletionServer() as server:
+        options = options_for(server, files, model="auto", remote_timeout_ms=500)
+    with closing(load_engine(options)) as engine:
+        assert engine.info.model == "auto"
+        assert engine.count_tokens("def f(x): return x") > 2
+        with pytest.raises(UnreachableError):
+            engine.fill(request("x = "))
 
 
 def test_a_model_with_other_tokens(server: CompletionServer, tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""How much memory a model may take, and how weights and caches share it.
+
+The caller's ceiling is for weights and caches together. What a device has free bounds
+both as well, and some of it is left for activations and libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from model.errors import ContextTooLargeError, OutOfMemoryError, WeightsCorruptError
+
+GIB = 1024**3
+LEAST_CONTEXT_TOKENS = 1024
+# Activations, the logits, and what the device's own libraries take.
+HEADROOM_BYTES = GIB // 2
+# At some 1,000 tokens/s on two cores: two seconds for a place never seen before.
+_DEFAULT_CPU_CONTEXT_TOKENS = 2048
+_DEFAULT_GPU_CONTEXT_TOKENS = 8192
+_MIN_MODEL_CONTEXT_TOKENS = 64
+# Of all sessions together, and how many, where nobody set a ceiling.
+_CACHE_BYTES = GIB
+_MOST_SESSIONS = 4
+# A narrower cache costs some accuracy; it is taken where it saves a lot of memory.
+_LARGE_CACHE_PART = 1 / 3
+
+
+def free_bytes(device: str) -> int:
+    """Return the memory that can still be allocated on ``device``, in bytes."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudget:
+    """What weights and caches may take on a device: what is free, and the ceiling."""
+
+    device: str
+    free_bytes: int
+    ceiling_bytes: int | None = None
+
+    @classmethod
+    def of(cls, device: str, ceiling_gib: float | None) -> Self:
+        """Look what is free now."""
+        ceiling = None if ceiling_gib is None else int(ceiling_gib * GIB)
+        return cls(device, free_bytes(device), ceiling)
+
+    @property
+    def num_bytes(self) -> int:
+        """The most that may be taken."""
+        if self.ceiling_bytes is None:
+            return self.free_bytes
+        return min(self.free_bytes, self.ceiling_bytes)
+
+    def room_bytes(self, weight_bytes: int) -> int:
+        """Return what is left for caches where we choose; negative where nothing is."""
+        room = self.free_bytes - HEADROOM_BYTES
+        if self.ceiling_bytes is not None:
+            room = min(room, self.ceiling_bytes)
+        return room - weight_bytes
+
+    def check(self, weight_bytes: int, cache_bytes: int = 0) -> None:
+        """Raise ``OutOfMemoryError`` when weights and cache do not fit."""
+        needed = weight_bytes + cache_bytes
+        if needed <= self.num_bytes:
+            return
+        need = (
+            f"The model needs {needed / GIB:.1f} GiB ({weight_bytes / GIB:.1f} weights,"
+            f" {cache_bytes / GIB:.1f} cache)"
+        )
+        if self.ceiling_bytes is not None and needed > self.ceiling_bytes:
+            raise OutOfMemoryError(
+                f"{need}, and memoryGib allows {self.ceiling_bytes / GIB:.1f}.",
+                hint="Raise memoryGib, lower contextTokens, or choose a smaller model.",
+            )
+        raise OutOfMemoryError(
+            f"{need}, and {self.device} has {self.free_bytes / GIB:.1f} GiB free.",
+            hint="Free memory, lower contextTokens, or choose a smaller model.",
+        )
+
+
+def fit_context(
+    wanted: int | None,
+    model_limit: int,
+    budget: MemoryBudget,
+    *,
+    weight_bytes: int,
+    bytes_per_token: int,
+) -> int:
+    """Return the context to use; by default what is quick and fits the budget.
+
+    Raises ``ContextTooLargeError`` when more is wanted than the model was made for,
+    ``OutOfMemoryError`` when weights and context do not fit the budget.
+    """
+    if model_limit < _MIN_MODEL_CONTEXT_TOKENS:
+        raise WeightsCorruptError(
+            f"The model's configuration allows {model_limit} tokens of context.",
+            hint="Fetch the model again.",
+        )
+    if wanted is None:
+        is_cpu = budget.device == "cpu"
+        default = _DEFAULT_CPU_CONTEXT_TOKENS if is_cpu else _DEFAULT_GPU_CONTEXT_TOKENS
+        room = budget.room_bytes(weight_bytes)
+        fitting = room // bytes_per_token if bytes_per_token else default
+        wanted = max(min(default, fitting), LEAST_CONTEXT_TOKENS)
+        wanted = min(wanted, model_limit)
+    elif wanted > model_limit:
+        raise ContextTooLargeError(
+            f"{wanted} context tokens were asked for, and the model was made for "
+            f"{model_limit}.",
+            hint=f"Set contextTokens to {model_limit} or less.",
+        )
+    budget.check(weight_bytes, wanted * bytes_per_token)
+    return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How long caches are, how many, and which number format they hold."""
+
+    context_tokens: int
+    num_sessions: int
+    kind: str
+    bytes_per_token: int
+
+    @property
+    def session_bytes(self) -> int:
+        """What one cache takes once it is full."""
+        return self.context_tokens * self.bytes_per_token
+
+
+def plan_caches(
+    wanted_tokens: int | None,
+    model_limit: int,
+    budget: MemoryBudget,
+    *,
+    weight_bytes: int,
+    widths: Mapping[str, int],
+    most_sessions: int = _MOST_SESSIONS,
+) -> CachePlan:
+    """Share what the weights leave: first a context, then its format, then sessions.
+
+    ``widths`` are the bytes per token of the formats there are, best first; all but
+    the last are taken only where they are small beside the weights. Raises what
+    ``fit_context`` raises.
+    """
+    *wider, (kind, width) = widths.items()
+    tokens = fit_context(
+        wanted_tokens,
+        model_limit,
+        budget,
+        weight_bytes=weight_bytes,
+        bytes_per_token=width,
+    )
+    room = budget.room_bytes(weight_bytes)
+    for better, bytes_per_token in wider:
+        if tokens * bytes_per_token <= min(room, weight_bytes * _LARGE_CACHE_PART):
+            kind, width = better, bytes_per_token
+            break
+    if budget.device.startswith("cuda"):
+        room -= HEADROOM_BYTES  # for captured steps, which each session has
+    most_bytes = room if budget.ceiling_bytes is not None else min(room, _CACHE_BYTES)
+    num_sessions = most_bytes // max(1, tokens * width)
+    return CachePlan(tokens, max(1, min(most_sessions, num_sessions)), kind, width)
