@@ -8,11 +8,11 @@ def main() -> int:
     arguments = sys.argv[1:]
     # The command line's own parser takes longer to import than a shared server to
     # start.
-    if arguments[:1] == ["serve"] and "--shared" in arguments:
+    if "--shared" in arguments:
         from lsp_stablecode.shared.serving import is_shared, run
 
         if is_shared(arguments):
-            return run(arguments[1:])
+            return run([one for one in arguments if one != "serve"])
     from lsp_stablecode.cli import main as run_command_line
 
     return run_command_line(arguments)

@@ -21,7 +21,7 @@ from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.status import StatusReporter
 from lsp_stablecode.suggestions import Known, SuggestionMemory
-from lsp_stablecode.worker import Priority
+from lsp_stablecode.worker import NoEngineError, Priority
 from model import CancelFlag, Engine, StablecodeError
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ class Answerer:
             outcome = await ticket.run(job, priority)
         except Superseded:
             raise
+        except NoEngineError:
+            # Released, or gone with a reload of somebody else's.
+            return Outcome(f"empty:model-{self._model.state.name}")
         except StablecodeError as error:
             return self._failed(str(error))
         except Exception as error:

@@ -121,7 +121,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     # Not for people, so without a help text: `serve --shared` starts it.
     hub = commands.add_parser("hub")
-    hub.add_argument("--folder", required=True)
+    hub.add_argument("--name", default="")
+    hub.add_argument("--version", default="")
     hub.add_argument("--linger", type=float, default=_LINGER_S)
     hub.add_argument("key", nargs="*")
     hub.set_defaults(run=_lazy("hub"))

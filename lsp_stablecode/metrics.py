@@ -76,7 +76,9 @@ class Metrics:
 
 def together(parts: Iterable[Metrics]) -> Metrics:
     """Return the sum of several sessions' metrics."""
-    whole = Metrics()
+    parts = list(parts)
+    # Room for everybody's: else the last session's would push out all others'.
+    whole = Metrics(latest_ms=deque(maxlen=_NUM_LATEST * max(1, len(parts))))
     for one in parts:
         whole.outcomes.update(one.outcomes)
         for name in _ADDED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from lsp_stablecode.model_pool import ModelPool, ModelState, SharedModel
@@ -62,14 +63,18 @@ class ModelHost:
         old = self._model
         if old is None or old.options != options:
             self._model = self._pool.join(self, options)
-            if old is not None:
-                self._pool.leave(self, old, for_another=True)
         model = self._model
         assert model is not None
+        if old is not None and old is not model:
+            unused = self._pool.leave(self, old, for_another=True)
+            if unused is not None:
+                # Its memory may be needed for the new one.
+                await asyncio.to_thread(unused.close)
         state = await model.load(again=again)
         return state if model is self._model else None
 
     def close(self) -> bool:
         """Give the model back; return whether what had to end has ended."""
         model, self._model = self._model, None
-        return model is None or self._pool.leave(self, model)
+        unused = None if model is None else self._pool.leave(self, model)
+        return unused is None or unused.close()

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from lsp_stablecode.metrics import Metrics
+from lsp_stablecode.metrics import Metrics, together
 from lsp_stablecode.worker import EngineWorker
 from model import Engine, EngineInfo, EngineOptions, LoadProgress, StablecodeError
 
@@ -79,6 +79,7 @@ class SharedModel:
         self._num_loads = 0
         self._settled = asyncio.Event()
         self._latest: LoadProgress | None = None
+        self._rest_after_s: float | None = None
 
     @property
     def info(self) -> EngineInfo | None:
@@ -95,6 +96,8 @@ class SharedModel:
     def leave(self, user: ModelUser) -> None:
         """Forget a user."""
         self.users.remove(user)
+        # The last one's wish stands until there is another.
+        self._rest_after_s = user.rest_after_s
         if self.state.name == "loading":
             user.show_progress(None)
 
@@ -144,22 +147,20 @@ class SharedModel:
 
     def rest_if_idle(self) -> None:
         """Release the weights if nobody has used them for as long as users say."""
-        waits = [user.rest_after_s for user in self.users]
-        longest_s = None if None in waits else max(filter(None, waits), default=0.0)
-        if longest_s is None or self.state.name != "ready":
+        waits = [user.rest_after_s for user in self.users] or [self._rest_after_s]
+        if None in waits or self.state.name != "ready":
             return
+        longest_s = max(filter(None, waits))
         if self.worker.idle_s(time.monotonic()) > longest_s:
             logger.info("%s rests", self.options.model)
             self.state = ModelState("resting")
             self.worker.unload()
 
-    def close(self, timeout_s: float) -> bool:
+    def close(self) -> bool:
         """Release everything; return whether that was done in time."""
-        if self.state.name == "loading":
-            # Loading cannot be stopped; what it brings is released afterwards.
-            self.worker.unload()
-            return False
-        return self.worker.close(timeout_s)
+        # Loading cannot be stopped; what it brings is released afterwards.
+        is_loading = self.state.name == "loading"
+        return self.worker.close(0.0 if is_loading else _CLOSE_TIMEOUT_S)
 
     def _show(self, progress: LoadProgress | None) -> None:
         self._latest = progress
@@ -172,11 +173,13 @@ class ModelPool:
 
     ``keeps_unused`` leaves a model that has lost its last session to its next one, for
     the time that users usually let it rest after. ``sessions`` are those of the
-    process, whether or not they use a model.
+    process, whether or not they use a model, and ``departed`` is what those cost and
+    came to that have left.
     """
 
     def __init__(self, *, keeps_unused: bool = False) -> None:
         self.sessions: list[Member] = []
+        self.departed = Metrics()
         self._keeps_unused = keeps_unused
         self._models: dict[EngineOptions, SharedModel] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -196,31 +199,47 @@ class ModelPool:
 
     def leave(
         self, user: ModelUser, model: SharedModel, *, for_another: bool = False
-    ) -> bool:
-        """Take a user from a model; return whether what had to end has ended.
+    ) -> SharedModel | None:
+        """Take a user from a model; return the model if it is to be closed now.
 
         A model that was left ``for_another`` gives its memory to that one at once.
         """
         model.leave(user)
         if model.users or (self._keeps_unused and not for_another):
-            return True
-        if self._models.get(model.options) is model:
-            del self._models[model.options]
-        return model.close(_CLOSE_TIMEOUT_S)
+            return None
+        self._forget(model)
+        return model
 
     def close(self) -> bool:
         """Release all models; return whether that was done in time."""
         if self._watch is not None:
             self._watch.cancel()
-        closed = [model.close(_CLOSE_TIMEOUT_S) for model in self]
+        closed = [model.close() for model in self]
         self._models.clear()
         return all(closed)
+
+    def all_metrics(self) -> Metrics:
+        """Return what all sessions, also those that have left, cost and came to."""
+        return together([self.departed, *(one.metrics for one in self.sessions)])
+
+    def depart(self, session: Member) -> None:
+        """Take in that a session has ended."""
+        if session in self.sessions:
+            self.sessions.remove(session)
+            self.departed = together([self.departed, session.metrics])
 
     async def _watch_idle(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
             for model in self:
                 model.rest_if_idle()
+                if not model.users and model.state.name != "ready":
+                    self._forget(model)
+                    await asyncio.to_thread(model.close)
+
+    def _forget(self, model: SharedModel) -> None:
+        if self._models.get(model.options) is model:
+            del self._models[model.options]
 
 
 async def _state_after(loading: Future[Engine]) -> ModelState:

@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 
 from lsp_stablecode import __version__
-from lsp_stablecode.metrics import together
 from lsp_stablecode.model_pool import ModelPool, SharedModel
 
 _PACKAGES = (
@@ -39,7 +38,7 @@ def overview(pool: ModelPool) -> dict[str, Any]:
         "gpuMemoryBytes": gpu_memory_bytes(),
         "models": [_model(one) for one in pool],
         "sessions": [one.describe() for one in pool.sessions],
-        **together(one.metrics for one in pool.sessions).describe(),
+        **pool.all_metrics().describe(),
     }
 
 

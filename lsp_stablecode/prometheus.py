@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from lsp_stablecode.errors import SettingsError
-from lsp_stablecode.metrics import LATENCY_BUCKETS_MS, together
+from lsp_stablecode.metrics import LATENCY_BUCKETS_MS
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.overview import gpu_memory_bytes
 
@@ -61,7 +61,7 @@ class _Collector:
             HistogramMetricFamily,
         )
 
-        whole = together(one.metrics for one in self._pool.sessions)
+        whole = self._pool.all_metrics()
         models = list(self._pool)
         for name, text, value in (
             ("sessions", "Editors.", len(self._pool.sessions)),

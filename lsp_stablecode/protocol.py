@@ -94,14 +94,21 @@ class StablecodeProtocol(LanguageServerProtocol):
         for method in _DOCUMENT_METHODS:
             self.fm.builtin_features.pop(method, None)
 
-    # pygls keeps the answers of its own in a cache, which is another type.
+    # pygls' own two are cached with their protocol, and so each session for ever.
     def get_message_type(  # type: ignore[override]
         self, method: str
     ) -> type[Any] | None:
         """Return the type that a method's messages are parsed to."""
         if method == types.TEXT_DOCUMENT_INLINE_COMPLETION:
             return InlineCompletionRequest
-        kind: type[Any] | None = super().get_message_type(method)
+        kind: type[Any] | None = types.METHOD_TO_TYPES.get(method, (None,))[0]
+        return kind
+
+    def get_result_type(  # type: ignore[override]
+        self, method: str
+    ) -> type[Any] | None:
+        """Return the type that an answer to a method is parsed to."""
+        kind: type[Any] | None = types.METHOD_TO_TYPES.get(method, (None, None))[1]
         return kind
 
     def structure_message(self, data: dict[str, Any]) -> Any:

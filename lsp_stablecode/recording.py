@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -47,6 +48,9 @@ class Recorder:
         self._file = open(  # noqa: SIM115
             descriptor, "w", encoding="utf-8", buffering=1, errors="surrogatepass"
         )
+        if hasattr(os, "fchmod"):
+            # It may have been there, and open to others.
+            os.fchmod(descriptor, 0o600)
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._write(
@@ -68,7 +72,15 @@ class Recorder:
 
     def _write(self, line: dict[str, Any]) -> None:
         with self._lock:
-            self._file.write(json.dumps(line) + "\n")
+            if self._file.closed:
+                return
+            try:
+                self._file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                # A full disk must not cost anybody his editor.
+                print(f"The recording ends here ({error.strerror}).", file=sys.stderr)
+                with suppress(OSError):
+                    self._file.close()
 
 
 def recorded(

@@ -20,6 +20,7 @@ Verdict = Literal["same", "different", "only then", "only now", "both empty"]
 _COMPLETIONS = ("textDocument/inlineCompletion", "textDocument/completion")
 _ANSWERS_TIMEOUT_S = 60.0
 _END_S = 10.0
+_MODEL_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class Replay:
 
     def _await_model(self, server: subprocess.Popen[bytes]) -> None:
         command = {"command": "lsp-stablecode.status"}
-        while server.poll() is None:
+        deadline_s = time.monotonic() + _MODEL_TIMEOUT_S
+        while server.poll() is None and time.monotonic() < deadline_s:
             key = f"replay-{len(self._sent)}"
             ask = {"id": key, "method": "workspace/executeCommand", "params": command}
             self._send(server, {"jsonrpc": "2.0", **ask})

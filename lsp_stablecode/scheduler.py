@@ -107,7 +107,8 @@ class Scheduler:
 
     def __init__(self, worker: Callable[[], EngineWorker]) -> None:
         self._worker = worker
-        self.numbers = itertools.count(1)
+        # Not those of a session before: an editor may still name its suggestions.
+        self.numbers = itertools.count(time.time_ns() // 1_000_000)
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._spare: Ticket | None = None
         self._last_edit_s = 0.0

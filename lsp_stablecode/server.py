@@ -148,7 +148,8 @@ class StablecodeServer(LanguageServer):
         before = self.session.settings.log_level
         raw = self._dialect.settings_in(source, raw)
         self.session.apply_settings(source, raw)
-        if self.session.settings.log_level != before:
+        is_ours = not self.is_one_of_several
+        if is_ours and self.session.settings.log_level != before:
             logging.getLogger().setLevel(self.session.settings.log_level.upper())
 
 
@@ -197,6 +198,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         else:
             # Such clients push their settings now, and they may name the model.
             await asyncio.sleep(_PUSHED_SETTINGS_S)
+        session.switch.restore()
         await _offer_plain_completion_late(server)
         server.spawn(session.load_model())
 

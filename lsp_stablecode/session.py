@@ -62,6 +62,7 @@ class Session:
         self.switch = Switch(self._sources, self._switched)
         self.status = StatusReporter(self.model, self.switch, client.show_status)
         self.editor = ""
+        self._is_closed = False
         self._place: Document | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduler = Scheduler(lambda: self.model.worker)
@@ -98,6 +99,8 @@ class Session:
 
         One that is loaded or loading already stays, unless asked for ``again``.
         """
+        if self._is_closed:
+            return
         options = model_options(self.settings)
         self.model.rest_after_s = self.settings.rest_after_s
         if self.model.has(options) and not again:
@@ -133,8 +136,10 @@ class Session:
         self.status.close()
         self._history.close()
         self._taste.close()
-        if self in self.pool.sessions:
-            self.pool.sessions.remove(self)
+        for task in self._tasks:
+            task.cancel()
+        self._is_closed = True
+        self.pool.depart(self)
         return self.model.close()
 
     # --- documents ---------------------------------------------------------
@@ -183,6 +188,7 @@ class Session:
             logger.warning("%s", error)
             outcome = Outcome("empty:not-open")
             self._history.note_outcome(uri, outcome, explicit=explicit)
+            self._history.forget(uri)
             return []
         uri, language_id = document.uri, document.language_id
         started_s = time.perf_counter()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lsp_stablecode.settings_sources import SettingsSources
 from lsp_stablecode.snooze import Snooze
@@ -20,6 +21,7 @@ class Switch:
         self._sources = sources
         self._on_change = on_change
         self._snooze = Snooze(on_change)
+        self._to_restore: Mapping[str, Any] = {}
 
     @property
     def is_on(self) -> bool:
@@ -72,6 +74,26 @@ class Switch:
             self._snooze.begin(minutes)
         self._on_change()
         return self._snooze.seconds_left
+
+    def restore_later(self, state: object) -> None:
+        """Keep what was switched at a server before this one, for ``restore``."""
+        self._to_restore = state if isinstance(state, Mapping) else {}
+
+    def restore(self) -> None:
+        """Bring that about, now that the editor's settings are known."""
+        state, self._to_restore = self._to_restore, {}
+        enabled, languages = state.get("enabled"), state.get("languages")
+        if isinstance(enabled, bool) and enabled != self._sources.current.enable:
+            self._sources.toggle()
+        for language_id, is_on in (languages or {}).items():
+            off = language_id in self._sources.current.disabled_languages
+            if is_on == off:
+                self._sources.toggle_language(language_id)
+        minutes = state.get("snoozeMinutes")
+        if isinstance(minutes, int | float) and minutes > 0:
+            self._snooze.begin(minutes)
+        if state:
+            self._on_change()
 
     def close(self) -> None:
         """End a pause, so that nothing is called any more."""

@@ -12,11 +12,21 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from model import Engine, EngineOptions, ProgressCallback, load_engine
+from model import (
+    Engine,
+    EngineOptions,
+    ProgressCallback,
+    StablecodeError,
+    load_engine,
+)
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class NoEngineError(StablecodeError):
+    """The engine was released, or failed to load, before a job's turn came."""
 
 
 class Priority(IntEnum):
@@ -89,6 +99,7 @@ class EngineWorker:
         self._engine: Engine | None = None
         self._thread: threading.Thread | None = None
         self._used_s = time.monotonic()
+        self._is_over = False
 
     @property
     def engine(self) -> Engine | None:
@@ -138,20 +149,24 @@ class EngineWorker:
 
         def with_engine() -> T:
             if self._engine is None:
-                raise RuntimeError("no engine is loaded")
+                raise NoEngineError("No model is loaded.")
             return job(self._engine)
 
         return self._submit(with_engine, priority, owner, stop)
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Release the engine; return whether the thread got there in time."""
+        """Release the engine and end the thread; return whether it was done in time."""
         if self._thread is None:
             return True
         try:
-            self.unload().result(timeout_s)
+            self._submit(self._finish, Priority.CONTROL).result(timeout_s)
         except TimeoutError:
             return False
         return True
+
+    def _finish(self) -> None:
+        self._is_over = True
+        self._release()
 
     def _release(self) -> None:
         # Forgotten first: one that fails to close must not be in the next one's way.
@@ -191,5 +206,9 @@ class EngineWorker:
             with self._changed:
                 self._jobs.running = None
                 self._used_s = time.monotonic()
+                if self._is_over and not self._jobs.waiting:
+                    # Whoever comes yet begins a thread of his own.
+                    self._is_over, self._thread = False, None
+                    return
             # A finished job's closure would keep texts and tensors alive.
             del job

@@ -36,9 +36,7 @@ def check_server(options: EngineOptions) -> Iterator[RemoteCheck]:
     key = read_api_key(options.api_key_file)
     yield _where_text_goes(endpoint)
     yield _about_key(endpoint, key)
-    client = CompletionsClient(
-        endpoint, key, wait_s=options.remote_timeout_ms / 1000
-    )
+    client = CompletionsClient(endpoint, key, wait_s=options.remote_timeout_ms / 1000)
     listed, milliseconds = asyncio.run(_listed(client))
     names = [str(one["id"]) for one in listed[:_SHOWN_NAMES]]
     yield RemoteCheck("server", f"answers in {milliseconds:.0f} ms; {_have(names)}")

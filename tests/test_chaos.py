@@ -104,9 +104,12 @@ class World:
     def hubs(self) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if "hub" in words and str(self.folder / "run") in words:
-                found.append(process)
+            if "hub" not in (process.info["cmdline"] or []):
+                continue
+            with contextlib.suppress(psutil.Error):
+                folder = process.environ().get("LSP_STABLECODE_RUNTIME")
+                if folder == str(self.folder / "run") and process.status() != "zombie":
+                    found.append(process)
         return found
 
     async def start_editor(self) -> None:

@@ -19,10 +19,15 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Editor, Start
+from conftest import Editor, Start, stop_editor
 
-from lsp_stablecode.shared.framing import frame
-from lsp_stablecode.shared.rendezvous import Rendezvous
+from lsp_stablecode.shared.framing import frame, read_message
+from lsp_stablecode.shared.greeting import greet_hub, proof
+from lsp_stablecode.shared.rendezvous import (
+    Rendezvous,
+    open_connection,
+    read_address,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix signals")
 
@@ -47,9 +52,12 @@ class Hubs:
         """Return all hubs of this folder, whether they can be found or not."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
-            words = process.info["cmdline"] or []
-            if str(self.folder) in words and "hub" in words:
-                found.append(process)
+            if "hub" not in (process.info["cmdline"] or []):
+                continue
+            with contextlib.suppress(psutil.Error):
+                folder = process.environ().get("LSP_STABLECODE_RUNTIME")
+                if folder == str(self.folder) and process.status() != "zombie":
+                    found.append(process)
         return found
 
 
@@ -107,6 +115,71 @@ async def test_two_editors_share_a_process(join: Join, hubs: Hubs) -> None:
     assert await suggestion(one, first, 4, 6) == _REST
     assert await suggestion(other, second, 4, 6) == _REST.replace("compute", "measure")
     assert len(hubs.processes()) == 1
+
+
+async def test_the_usual_folder_is_found(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody names one, both sides come to the same."""
+    monkeypatch.delenv("LSP_STABLECODE_RUNTIME", raising=False)
+    with tempfile.TemporaryDirectory(dir=_SHORT_RUNTIME_FOLDERS) as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        hubs = Hubs(Path(folder, "lsp-stablecode"))
+        editor = await start("--shared")
+        try:
+            assert await suggestion(editor, editor.open(_TEXT), 4, 6) == _REST
+            assert hubs.process().is_running()
+        finally:
+            hubs.process().kill()
+
+
+@pytest.mark.parametrize("more", [("--stdio",), ("--log-level=error",)])
+async def test_what_is_the_editors_alone_does_not_part_them(
+    join: Join, hubs: Hubs, more: tuple[str, ...]
+) -> None:
+    await join("--threads", "1")
+    await join("--threads=1", *more)
+    assert len(hubs.processes()) == 1
+
+
+async def test_a_projects_modules_are_not_run(
+    join: Join, hubs: Hubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor's working folder is often a project that somebody else wrote."""
+    for name in ("psutil", "json", "torch", "filelock"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run!')")
+    command = shutil.which("lsp-stablecode", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("the command is not installed")
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen(
+        [command, "serve", "--shared", "--model", "echo"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as front:
+        assert front.stdin is not None
+        assert front.stdout is not None
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize"}
+        params = {"params": {"processId": None, "capabilities": {}, "rootUri": None}}
+        front.stdin.write(frame(json.dumps({**request, **params}).encode()))
+        front.stdin.flush()
+        assert b"capabilities" in (read_message(front.stdout) or b"")
+        assert hubs.process().cwd() == str(hubs.folder)
+        front.stdin.close()
+
+
+async def test_who_leaves_takes_everything_along(join: Join, hubs: Hubs) -> None:
+    """An engine process that serves many editors in turn does not grow."""
+    await join()
+    hub = hubs.process()
+    sizes = []
+    for _ in range(6):
+        editor = await join()
+        uri = editor.open(_TEXT + "\n# " + "x" * 8_000_000)
+        assert await suggestion(editor, uri, 4, 6) == _REST
+        await stop_editor(editor)
+        sizes.append(hub.memory_info().rss)
+    assert sizes[-1] - sizes[1] < 40e6
 
 
 async def test_editors_that_start_at_once_share_too(join: Join, hubs: Hubs) -> None:
@@ -217,20 +290,31 @@ async def test_an_engine_that_keeps_dying_is_reported(join: Join, hubs: Hubs) ->
     assert time.monotonic() - started_s < 5
 
 
+@pytest.mark.parametrize("secret", ["", "0" * 64, "ü"])
 async def test_whoever_does_not_know_the_secret_is_refused(
-    join: Join, hubs: Hubs
+    join: Join, hubs: Hubs, secret: str
 ) -> None:
     await join()
     (file,) = hubs.folder.glob("*.json")
-    address = json.loads(file.read_text())
-    assert address["secret"]
-    for secret in ("", "0" * 64, None, 7):
-        with socket.socket(socket.AF_UNIX) as stranger:
-            stranger.settimeout(_WAIT_S)
-            stranger.connect(address["path"])
-            hello = {"secret": secret, "arguments": [], "folder": "/"}
-            stranger.sendall(frame(json.dumps(hello).encode()))
-            assert stranger.recv(100) == b""
+    address = read_address(file)
+    assert address is not None
+    question = {"question": "overview"}
+    with open_connection(address, _WAIT_S) as knowing:
+        answer, _ = greet_hub(knowing, address.secret, question)
+        assert answer["processId"] == address.process_id
+    # Neither side believes the other.
+    with (
+        open_connection(address, _WAIT_S) as stranger,
+        pytest.raises(ConnectionRefusedError),
+    ):
+        greet_hub(stranger, secret, question)
+    with open_connection(address, _WAIT_S) as stranger:
+        stranger.sendall(frame(json.dumps({"nonce": "1"}).encode()))
+        stream = stranger.makefile("rb")
+        nonce = json.loads(read_message(stream) or b"")["nonce"]
+        proved = {**question, "proof": proof(secret, nonce, "front")}
+        stranger.sendall(frame(json.dumps(proved).encode()))
+        assert stream.read() == b""
 
 
 _CONNECT = (
@@ -299,7 +383,6 @@ def test_wrong_options_are_told(hubs: Hubs, arguments: tuple[str, ...]) -> None:
 def test_the_hub_ends_after_its_last_editor(hubs: Hubs) -> None:
     """It cleans up behind itself, and a second one never begins."""
     command = [sys.executable, "-m", "lsp_stablecode", "hub", "--linger", "1.5"]
-    command += ["--folder", str(hubs.folder)]
     hub = subprocess.Popen(command)
     deadline_s = time.monotonic() + _WAIT_S
     while not list(hubs.folder.glob("*.json")) and time.monotonic() < deadline_s:

@@ -53,6 +53,9 @@ def edit(start: tuple[int, int], end: tuple[int, int], text: str) -> dict[str, A
     return {"range": {"start": places[0], "end": places[1]}, "text": text}
 
 
+BEGUN = ["initialize", "lsp-stablecode/restore", "initialized"]
+
+
 def begun() -> Mirror:
     """Return the mirror of an editor that is ready to work."""
     mirror = Mirror()
@@ -97,7 +100,7 @@ def test_a_closed_document_is_not_told() -> None:
     mirror = begun()
     mirror.note(opened("a"))
     mirror.note(notification("textDocument/didClose", textDocument={"uri": URI}))
-    assert methods(mirror) == ["initialize", "initialized"]
+    assert methods(mirror) == BEGUN
 
 
 def test_the_most_recently_used_document_is_told_last() -> None:
@@ -139,23 +142,74 @@ def command(name: str, *arguments: Any) -> dict[str, Any]:
     return {"id": 7, **notification("workspace/executeCommand", **params)}
 
 
-def test_what_was_switched_off_stays_off() -> None:
+def test_what_was_switched_is_told_before_the_editor_is_asked() -> None:
     mirror = begun()
-    mirror.note(command("toggle"))
-    mirror.note(command("toggle", "python"))
-    mirror.note(command("status"))
-    mirror.note(command("toggle"))
-    (toggled,) = list(mirror.replay())[2:]
-    assert toggled["params"]["arguments"] == ["python"]
+    mirror.note_command(command("toggle"), False)
+    mirror.note_command(command("toggle", "python"), False)
+    mirror.note_command(command("toggle", "lua"), True)
+    mirror.note_command(command("status"), {"state": "ready"})
+    _, restore, last = mirror.replay()
+    assert last["method"] == "initialized"
+    assert restore["params"] == {
+        "enabled": False,
+        "languages": {"python": False, "lua": True},
+        "snoozeMinutes": 0.0,
+    }
 
 
 def test_a_pause_lasts_as_long_as_it_would_have() -> None:
     mirror = begun()
-    mirror.note(command("snooze", 10))
-    (snooze,) = list(mirror.replay())[2:]
-    assert 9 < snooze["params"]["arguments"][0] < 10
-    mirror.note(command("snooze", 0))
-    assert len(list(mirror.replay())) == 2
+    mirror.note_command(command("snooze", 10), 600)
+    assert 9 < mirror.switched()["snoozeMinutes"] < 10
+    mirror.note_command(command("toggle"), True)
+    assert mirror.switched()["snoozeMinutes"] == 0
+    mirror.note_command(command("snooze", 10), 600)
+    mirror.note_command(command("snooze", 0), 0)
+    assert mirror.switched()["snoozeMinutes"] == 0
+
+
+@pytest.mark.parametrize("result", [None, "x", [], {}, 1.5e300])
+def test_a_senseless_result_changes_nothing(result: object) -> None:
+    mirror = begun()
+    before = mirror.switched()
+    mirror.note_command(command("snooze", 1), result)
+    mirror.note_command(command("toggle"), result)
+    mirror.note_command({"method": "workspace/executeCommand"}, result)
+    assert mirror.switched() == before
+
+
+def test_a_refused_editor_may_begin_again() -> None:
+    mirror = begun()
+    mirror.forget_initialize()
+    assert methods(mirror) == []
+
+
+def test_nothing_counts_before_initialize() -> None:
+    mirror = Mirror()
+    mirror.note(opened("a"))
+    event = {"removed": [], "added": []}
+    mirror.note(notification("workspace/didChangeWorkspaceFolders", event=event))
+    mirror.note({"id": 0, **notification("initialize", processId=None)})
+    mirror.note(notification("initialized"))
+    assert methods(mirror) == BEGUN
+
+
+def test_the_root_stays_a_folder() -> None:
+    mirror = Mirror()
+    mirror.note({"id": 0, **notification("initialize", rootUri="file:///a")})
+    event = {"removed": [], "added": [{"uri": "file:///b", "name": "b"}]}
+    mirror.note(notification("workspace/didChangeWorkspaceFolders", event=event))
+    (initialize,) = mirror.replay()
+    told = [one["uri"] for one in initialize["params"]["workspaceFolders"]]
+    assert told == ["file:///a", "file:///b"]
+
+
+def test_settings_that_are_to_be_asked_for_are_none() -> None:
+    mirror = begun()
+    mirror.note(notification("workspace/didChangeConfiguration", settings={"a": 1}))
+    mirror.note(notification("workspace/didChangeConfiguration", settings=None))
+    *_, last = mirror.replay()
+    assert last["params"]["settings"] == {"a": 1}
 
 
 def test_a_notebook_is_told_with_its_cells_in_order() -> None:
@@ -199,7 +253,7 @@ def test_a_notebook_is_told_with_its_cells_in_order() -> None:
             },
         )
     )
-    (told,) = list(mirror.replay())[2:]
+    (told,) = list(mirror.replay())[3:]
     texts = [one["text"] for one in told["params"]["cellTextDocuments"]]
     assert texts == ["changed", "new", "1"]
     order = [one["document"] for one in told["params"]["notebookDocument"]["cells"]]

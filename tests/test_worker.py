@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lsp_stablecode.worker import EngineWorker, Priority
+from lsp_stablecode.worker import EngineWorker, NoEngineError, Priority
 from model import Engine, EngineOptions
 
 
@@ -109,7 +109,7 @@ def test_idleness_is_measured(worker: EngineWorker) -> None:
 def test_an_unloaded_engine_can_be_loaded_again(worker: EngineWorker) -> None:
     worker.unload().result(10)
     assert worker.engine is None
-    with pytest.raises(RuntimeError):
+    with pytest.raises(NoEngineError):
         worker.run(lambda _: None, Priority.AUTOMATIC).result(10)
     worker.load(EngineOptions("echo")).result(10)
     assert worker.run(lambda engine: engine.info.model, Priority.AUTOMATIC).result(10)

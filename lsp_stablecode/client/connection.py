@@ -62,7 +62,7 @@ class Connection:
         """Start ``lsp-stablecode serve`` and shake hands."""
         started = time.perf_counter()
         await self._client.start_io(
-            sys.executable, "-m", "lsp_stablecode", "serve", *arguments
+            sys.executable, "-P", "-m", "lsp_stablecode", "serve", *arguments
         )
         self._tasks.append(asyncio.create_task(self._read_log()))
         await self.request(

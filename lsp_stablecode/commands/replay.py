@@ -35,7 +35,7 @@ _OF_THE_SERVER = (
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Play, compare and print; return 1 with ``--check`` where texts differ."""
     recorded = read_recording(Path(options.recording))
-    command = [sys.executable, "-m", "lsp_stablecode", "serve", *_serve(options)]
+    command = [sys.executable, "-P", "-m", "lsp_stablecode", "serve", *_serve(options)]
     with progress_bar() as progress:
         num_messages = sum(one.sender == "editor" for one in recorded)
         task = progress.add_task("replay", total=num_messages)

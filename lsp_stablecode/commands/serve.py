@@ -19,6 +19,7 @@ from lsp_stablecode.prometheus import serve_metrics
 from lsp_stablecode.recording import recorded
 from lsp_stablecode.server import StablecodeServer, make_server
 from lsp_stablecode.settings import Settings
+from lsp_stablecode.shared.serving import run as serve_shared
 from lsp_stablecode.trace import open_tracer
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,19 @@ logger = logging.getLogger(__name__)
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Serve until the editor says ``exit``, closes the pipe or is gone."""
+    if options.shared and not options.tcp:
+        # Usually taken before anything of this was imported.
+        return serve_shared(sys.argv[2:])
     address = parse_address(options.tcp, "--tcp") if options.tcp else None
+    streams = recorded(sys.stdin.buffer, take_stdout(), options.record)
     server = make_server(settings, open_tracer(options.trace))
     if options.metrics:
         serve_metrics(server.session.pool, *parse_address(options.metrics, "--metrics"))
     signal.signal(signal.SIGINT, lambda *_: _stop(server, 130))
+    signal.signal(signal.SIGTERM, lambda *_: _stop(server, 143))
     try:
         if address is None:
-            server.start_io(*recorded(sys.stdin.buffer, take_stdout(), options.record))
+            server.start_io(*streams)
         else:
             print(f"listening on {address[0]}:{address[1]}", file=sys.stderr)
             asyncio.run(serve_tcp(server, *address))

@@ -6,6 +6,7 @@ import contextlib
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ def is_secret(path: Path) -> bool:
 
 _OTHER_URI = re.compile(r"(?P<scheme>[\w.+-]+):(?://[^/?#]*+)?(?P<path>[^?#]*+)")
 # An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
+# More than any list of patterns holds.
+_MOST_BYTES = 1_000_000
 _GIT_OBJECT = re.compile(r"/\.git//[^/]*+/")
 
 
@@ -253,7 +256,7 @@ class Privacy:
         spec = None
         if stamp is not None:
             try:
-                text = Path(source).read_text("utf-8", "replace")
+                text = _read_regular(source).decode("utf-8", "replace")
                 spec = pathspec.GitIgnoreSpec.from_lines(_valid_lines(text))
             except OSError:
                 spec = None
@@ -343,9 +346,21 @@ def _exclude_file(root: Path) -> str:
 
 def _first_line(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "surrogateescape").partition("\n")[0].strip()
+        text = _read_regular(path).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    return text.partition("\n")[0].strip()
+
+
+def _read_regular(path: str | Path) -> bytes:
+    """Return what a list of patterns holds, up to a size that none has.
+
+    A pipe would never end, and a link may lead to one, or to a device.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(_MOST_BYTES)
 
 
 def _user_ignore() -> str:

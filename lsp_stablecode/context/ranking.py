@@ -69,8 +69,10 @@ class Asked:
 @cache
 def _bm25s() -> Any:
     # Imported when it is first needed: it may bring numba, which takes its time.
+    module = importlib.import_module("bm25s")
+    # It sets its own level when it is imported, and tells of every index.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
-    return importlib.import_module("bm25s")
+    return module
 
 
 def prepare() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from pathlib import Path
 from typing import Any, Literal
 
-from lsp_stablecode.shared.framing import frame, read_message
+from lsp_stablecode.shared.greeting import greet_hub
 from lsp_stablecode.shared.rendezvous import Address, open_connection, read_address
 
 Question = Literal["overview", "report"]
@@ -30,15 +28,7 @@ def ask_hubs(folder: Path, question: Question) -> list[dict[str, Any]]:
 
 
 def _ask(address: Address, question: Question) -> dict[str, Any]:
-    connection = open_connection(address, _TIMEOUT_S)
-    try:
-        hello = {"secret": address.secret, "question": question}
-        connection.sendall(frame(json.dumps(hello).encode()))
-        connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as stream:
-            answer = json.loads(read_message(stream) or b"null")
-    finally:
-        connection.close()
-    if not isinstance(answer, dict):
-        raise ValueError("no answer")
-    return answer
+    with open_connection(address, _TIMEOUT_S) as connection:
+        answer, stream = greet_hub(connection, address.secret, {"question": question})
+        stream.close()
+        return answer

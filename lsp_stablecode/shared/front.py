@@ -23,10 +23,11 @@ from lsp_stablecode.shared.errors import FramingError, SharedError
 from lsp_stablecode.shared.framing import frame, read_message
 from lsp_stablecode.shared.joining import join
 from lsp_stablecode.shared.link import Link, RefusedError
-from lsp_stablecode.shared.mirror import Message, Mirror
+from lsp_stablecode.shared.mirror import RESTORE, Message, Mirror
 from lsp_stablecode.shared.rendezvous import Rendezvous
 
 PING = "lsp-stablecode/ping"
+__all__ = ["PING", "RESTORE", "Front"]
 
 _TICK_S = 0.25
 # Silence after which a hub that owes an answer is asked whether it lives, then taken
@@ -36,14 +37,21 @@ _UNRESPONSIVE_S = 3.0
 _HUNG_S = 60.0
 # So many losses in so short a time are no accident.
 _MOST_LOSSES = 3
-_LOSSES_WITHIN_S = 60.0
+_LOSSES_WITHIN_S = 300.0
 _REST_S = 30.0
+_STEADY_S = 60.0
+# What is no request to the server, such as one without a version, is never answered.
+_FORGOTTEN_S = 600.0
 
 _REQUEST_FAILED = -32803
 _NOT_INITIALIZED = -32002
 _EMPTY = {
     "textDocument/inlineCompletion": {"items": []},
     "textDocument/completion": {"isIncomplete": True, "items": []},
+    "textDocument/copilotPanelCompletion": {"items": []},
+    "textDocument/copilotInlineEdit": {"edits": []},
+    "getCompletions": {"completions": []},
+    "getCompletionsCycling": {"completions": []},
     "shutdown": None,
 }
 
@@ -71,10 +79,12 @@ class Front:
         self._join_at_s: float | None = None
         self._losses_s: list[float] = []
         # What the editor waits for, what the hub waits for, and what we asked it.
-        self._pending: dict[str, Message] = {}
+        self._pending: dict[str, tuple[Message, float]] = {}
         self._asked: set[str] = set()
         self._own: dict[str, str] = {}
         self._num_own = 0
+        self._joined_s = 0.0
+        self._is_told = False
         self._registered: set[str] = set()
         self._progress: dict[str, Any] = {}
         self._heard_s = 0.0
@@ -151,7 +161,7 @@ class Front:
         if method == "shutdown":
             self._was_shut_down = True
         if "id" in message:
-            self._pending[_key(message["id"])] = message
+            self._pending[_key(message["id"])] = message, time.monotonic()
             is_first = message is self._mirror.initialize
             if not is_first and not self._is_responsive:
                 self._answer_empty(message)
@@ -184,7 +194,11 @@ class Front:
         error = {"code": code, "message": text}
         self._write({"jsonrpc": "2.0", "id": request["id"], "error": error})
 
-    def _show(self, text: str) -> None:
+    def _tell(self, text: str) -> None:
+        """Show a sentence, once until all has been well for a while."""
+        if self._is_told:
+            return
+        self._is_told = True
         print(f"lsp-stablecode: {text}", file=sys.stderr)
         params = {"type": 1, "message": text}
         self._write(_notification("window/showMessage", params))
@@ -225,7 +239,7 @@ class Front:
         """Bring a hub to where the editor is."""
         self._is_joining = False
         self._link = link
-        self._heard_s = time.monotonic()
+        self._heard_s = self._joined_s = time.monotonic()
         self._pinged_s = None
         link.start(lambda sender, body: self._events.put(("hub", sender, body)))
         for message in self._mirror.replay():
@@ -236,18 +250,17 @@ class Front:
 
     def _take_failure(self, error: Exception) -> None:
         self._is_joining = False
-        for request in list(self._pending.values()):
+        for request, _ in list(self._pending.values()):
             if request is self._mirror.initialize:
                 self._refuse(request, str(error))
-        is_news = not self._losses_s
         self._note_loss()
         if isinstance(error, RefusedError):
             print(f"lsp-stablecode: {error}", file=sys.stderr)
             self._exit_code = 2
         elif self._mirror.initialize is None or self._exit_code is not None:
             return
-        elif is_news or len(self._losses_s) == _MOST_LOSSES:
-            self._show(str(error))
+        else:
+            self._tell(str(error))
 
     def _refuse(self, request: Message, text: str) -> None:
         self._pending.pop(_key(request["id"]), None)
@@ -277,9 +290,15 @@ class Front:
             self._write(body)
         elif key in self._own:
             del self._own[key]
-        elif (request := self._pending.pop(key, None)) is not None:
+        elif key in self._pending:
+            request, _ = self._pending.pop(key)
             if request is self._mirror.initialize:
-                self._mirror.note_encoding(message.get("result"))
+                if "result" in message:
+                    self._mirror.note_encoding(message["result"])
+                else:
+                    self._mirror.forget_initialize()
+            elif request["method"] == "workspace/executeCommand":
+                self._mirror.note_command(request, message.get("result"))
             self._write(body)
 
     def _lose_link(self) -> None:
@@ -296,9 +315,9 @@ class Front:
             self._write(_notification("$/progress", params))
         self._progress.clear()
         self._note_loss()
-        if len(self._losses_s) == _MOST_LOSSES:
-            self._show(
-                f"The engine process has ended {_MOST_LOSSES} times within a minute; "
+        if len(self._losses_s) >= _MOST_LOSSES:
+            self._tell(
+                f"The engine process has ended {_MOST_LOSSES} times within minutes; "
                 f"it is started again later. Its log is {self._log}."
             )
 
@@ -310,7 +329,7 @@ class Front:
         self._join_at_s = now_s + (_REST_S if is_loop else 0.0)
 
     def _answer_all(self) -> None:
-        for request in list(self._pending.values()):
+        for request, _ in list(self._pending.values()):
             # The next hub answers this one.
             if request is not self._mirror.initialize:
                 self._answer_empty(request)
@@ -329,6 +348,11 @@ class Front:
             self._join()
         if self._link is None:
             return
+        if now_s - self._joined_s > _STEADY_S:
+            self._is_told = False
+        for key, (_, since_s) in list(self._pending.items()):
+            if now_s - since_s > _FORGOTTEN_S:
+                del self._pending[key]
         if self._pinged_s is None:
             if self._pending and now_s - self._heard_s > _PING_AFTER_S:
                 self._pinged_s = now_s

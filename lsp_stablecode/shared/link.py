@@ -7,18 +7,18 @@ must be able to type on meanwhile.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from lsp_stablecode.shared.errors import FramingError, SharedError
 from lsp_stablecode.shared.framing import frame, read_message
+from lsp_stablecode.shared.greeting import greet_hub
 
-_HANDSHAKE_TIMEOUT_S = 10.0
+_GREETING_TIMEOUT_S = 10.0
 
 
 class RefusedError(SharedError):
@@ -69,39 +69,21 @@ class Link:
 
 
 def open_link(connection: socket.socket, secret: str, arguments: Sequence[str]) -> Link:
-    """Say hello over a fresh connection and return the link.
+    """Greet a hub over a fresh connection and return the link.
 
-    Raises ``RefusedError``, and ``OSError`` where nobody answers in time.
+    Raises ``RefusedError``, and ``OSError`` where no hub of ours answers in time.
     """
     try:
-        connection.settimeout(_HANDSHAKE_TIMEOUT_S)
-        hello = {
-            "secret": secret,
-            "arguments": list(arguments),
-            "folder": os.getcwd(),
-        }
-        connection.sendall(frame(json.dumps(hello).encode()))
-        stream = connection.makefile("rb")
-        answer = _answer(read_message(stream))
+        connection.settimeout(_GREETING_TIMEOUT_S)
+        hello = {"arguments": list(arguments), "folder": os.getcwd()}
+        answer, stream = greet_hub(connection, secret, hello)
         connection.settimeout(None)
+        if "refused" in answer:
+            raise RefusedError(str(answer["refused"]))
+        return Link(connection, stream, int(answer["processId"]))
+    except (KeyError, TypeError, ValueError) as error:
+        connection.close()
+        raise ConnectionResetError("the hub's greeting cannot be read") from error
     except BaseException:
         connection.close()
         raise
-    if "refused" in answer:
-        connection.close()
-        raise RefusedError(str(answer["refused"]))
-    return Link(connection, stream, int(answer["processId"]))
-
-
-def _answer(body: bytes | None) -> dict[str, Any]:
-    if body is None:
-        raise ConnectionResetError("the hub hung up")
-    try:
-        answer = json.loads(body)
-        return (
-            {"processId": int(answer["processId"])}
-            if "processId" in answer
-            else {"refused": answer["refused"]}
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConnectionResetError("the hub's greeting cannot be read") from error

@@ -6,11 +6,12 @@ their history: a day's edits of a document are its text.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lsp_stablecode.document_store import DocumentStore
+from lsp_stablecode.document_store import DocumentStore, uri_key
 from lsp_stablecode.documents import PositionEncoding, Range
 from lsp_stablecode.errors import DocumentNotOpenError
 
@@ -19,6 +20,18 @@ Message = dict[str, Any]
 SNOOZE_MINUTES = 15
 """How long a pause is where nobody says."""
 
+RESTORE = "lsp-stablecode/restore"
+"""Tells a new server what was switched at the one before it."""
+
+_SENSELESS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    AttributeError,
+    DocumentNotOpenError,
+)
 _TOGGLE = "lsp-stablecode.toggle"
 _SNOOZE = "lsp-stablecode.snooze"
 
@@ -30,8 +43,10 @@ class Mirror:
         self.initialize: Message | None = None
         self._initialized: Message | None = None
         self._configuration: Message | None = None
-        self._toggles: dict[str, Message] = {}
-        self._snooze: tuple[Message, float] | None = None
+        self._editor_info: Message | None = None
+        self._enabled: bool | None = None
+        self._languages: dict[str, bool] = {}
+        self._snoozed_until_s = 0.0
         self._documents = DocumentStore()
         self._notebooks: dict[str, Message] = {}
 
@@ -50,12 +65,39 @@ class Mirror:
         business.
         """
         take = _TAKERS.get(str(message.get("method")))
-        if take is None:
+        is_begun = self.initialize is not None or message.get("method") == "initialize"
+        if take is None or not is_begun:
             return
-        try:
+        with contextlib.suppress(*_SENSELESS):
             take(self, message, message.get("params") or {})
-        except (KeyError, TypeError, ValueError, AttributeError, DocumentNotOpenError):
-            return
+
+    def forget_initialize(self) -> None:
+        """Take in that ``initialize`` was refused: another one may come."""
+        self.initialize = None
+
+    def note_command(self, request: Message, result: object) -> None:
+        """Take in what a command of the editor's has come to."""
+        with contextlib.suppress(*_SENSELESS):
+            params = request["params"]
+            arguments = params.get("arguments") or []
+            if params["command"] == _SNOOZE:
+                self._snoozed_until_s = time.monotonic() + int(str(result)[:9])
+            elif params["command"] == _TOGGLE and isinstance(result, bool):
+                if arguments and arguments[0] is not None:
+                    self._languages[str(arguments[0])] = result
+                else:
+                    self._enabled = result
+                    # Who toggles ends a pause.
+                    self._snoozed_until_s = 0.0
+
+    def switched(self) -> dict[str, Any]:
+        """Return what was switched while the server ran, as it is now."""
+        left_s = max(0.0, self._snoozed_until_s - time.monotonic())
+        return {
+            "enabled": self._enabled,
+            "languages": dict(self._languages),
+            "snoozeMinutes": left_s / 60,
+        }
 
     def replay(self) -> Iterator[Message]:
         """Yield the messages that bring a new server to the editor's state.
@@ -68,40 +110,33 @@ class Mirror:
         yield self.initialize
         if self._initialized is None:
             return
+        # Before `initialized`, after which the server asks for the editor's settings.
+        yield _notification(RESTORE, self.switched())
         yield self._initialized
+        if self._editor_info is not None:
+            yield self._editor_info
         if self._configuration is not None:
             yield self._configuration
         yield from self._notebook_messages()
-        cells = {
-            cell["uri"]
-            for message in self._notebooks.values()
-            for cell in message["params"]["cellTextDocuments"]
-        }
         # The store gives the most recently used first, and the server wants it last.
         for document in reversed(list(self._documents)):
-            if document.uri not in cells:
+            if self._documents.notebook_of(document.uri) is None:
                 yield _notification(
                     "textDocument/didOpen", {"textDocument": self._item(document.uri)}
                 )
-        yield from self._toggles.values()
-        if self._snooze is not None:
-            snooze, end_s = self._snooze
-            if (left_s := end_s - time.monotonic()) > 0:
-                params = {**snooze["params"], "arguments": [left_s / 60]}
-                yield {**snooze, "params": params}
 
     def _notebook_messages(self) -> Iterator[Message]:
-        for uri, message in self._notebooks.items():
+        for message in self._notebooks.values():
             notebook = message["params"]["notebookDocument"]
             kinds = {cell["document"]: cell for cell in notebook["cells"]}
-            order = self._documents.notebook(uri).cell_uris
+            order = self._documents.notebook(notebook["uri"]).cell_uris
             there = [one for one in order if one in self._documents]
             cells = [kinds.get(one, {"kind": 2, "document": one}) for one in there]
-            message["params"] = {
+            params = {
                 "notebookDocument": {**notebook, "cells": cells},
                 "cellTextDocuments": [self._item(one) for one in there],
             }
-            yield message
+            yield {**message, "params": params}
 
     def _item(self, uri: str) -> dict[str, Any]:
         document = self._documents.get(uri)
@@ -122,30 +157,23 @@ class Mirror:
         self._initialized = message
 
     def _take_configuration(self, message: Message, params: Message) -> None:
-        self._configuration = message
+        # Without settings it only says that they are to be asked for.
+        if params["settings"]:
+            self._configuration = message
+
+    def _take_editor_info(self, message: Message, params: Message) -> None:
+        self._editor_info = message
 
     def _take_folders(self, message: Message, params: Message) -> None:
         assert self.initialize is not None
         event = params["event"]
         initialize = self.initialize["params"]
         gone = {one["uri"] for one in event["removed"]}
-        folders = [
-            one
-            for one in initialize.get("workspaceFolders") or ()
-            if one["uri"] not in gone
-        ]
+        before = initialize.get("workspaceFolders")
+        if before is None and initialize.get("rootUri"):
+            before = [{"uri": initialize["rootUri"], "name": ""}]
+        folders = [one for one in before or () if one["uri"] not in gone]
         initialize["workspaceFolders"] = [*folders, *event["added"]]
-
-    def _take_command(self, message: Message, params: Message) -> None:
-        arguments = params.get("arguments") or []
-        if params["command"] == _TOGGLE:
-            key = repr(arguments)
-            # Twice is as good as never.
-            if self._toggles.pop(key, None) is None:
-                self._toggles[key] = message
-        elif params["command"] == _SNOOZE:
-            minutes = float(arguments[0]) if arguments else SNOOZE_MINUTES
-            self._snooze = message, time.monotonic() + 60 * minutes
 
     def _take_open(self, message: Message, params: Message) -> None:
         self._documents.open(*_opened(params["textDocument"]))
@@ -160,12 +188,14 @@ class Mirror:
         notebook = params["notebookDocument"]
         items = {one["uri"]: _opened(one) for one in params["cellTextDocuments"]}
         order = [one["document"] for one in notebook["cells"]]
+        if not all(isinstance(uri, str) for uri in (notebook["uri"], *order)):
+            raise TypeError("a URI is a text")
         self._documents.open_notebook(
             notebook["uri"],
             notebook["notebookType"],
             [items[uri] for uri in order if uri in items],
         )
-        self._notebooks[notebook["uri"]] = message
+        self._notebooks[uri_key(notebook["uri"])] = message
 
     def _take_notebook_change(self, message: Message, params: Message) -> None:
         cells = params["change"].get("cells") or {}
@@ -173,13 +203,16 @@ class Mirror:
         uri = params["notebookDocument"]["uri"]
         if structure:
             array = structure["array"]
+            uris = [one["document"] for one in array.get("cells") or ()]
+            if not all(isinstance(one, str) for one in uris):
+                raise TypeError("a URI is a text")
             for cell in structure.get("didClose") or ():
                 self._documents.close(cell["uri"])
             self._documents.change_cells(
                 uri,
                 array["start"],
                 array["deleteCount"],
-                [one["document"] for one in array.get("cells") or ()],
+                uris,
                 opened=[_opened(one) for one in structure.get("didOpen") or ()],
             )
         for one in cells.get("textContent") or ():
@@ -188,7 +221,7 @@ class Mirror:
     def _take_notebook_close(self, message: Message, params: Message) -> None:
         uri = params["notebookDocument"]["uri"]
         self._documents.close_notebook(uri)
-        self._notebooks.pop(uri, None)
+        self._notebooks.pop(uri_key(uri), None)
 
     def _change(self, document: Message, changes: list[Message]) -> None:
         self._documents.change(
@@ -203,7 +236,7 @@ _TAKERS = {
     "initialized": Mirror._take_initialized,
     "workspace/didChangeConfiguration": Mirror._take_configuration,
     "workspace/didChangeWorkspaceFolders": Mirror._take_folders,
-    "workspace/executeCommand": Mirror._take_command,
+    "setEditorInfo": Mirror._take_editor_info,
     "textDocument/didOpen": Mirror._take_open,
     "textDocument/didChange": Mirror._take_change,
     "textDocument/didClose": Mirror._take_close,
@@ -214,7 +247,10 @@ _TAKERS = {
 
 
 def _opened(item: Message) -> tuple[str, str, int | None, str]:
-    return item["uri"], item["languageId"], item.get("version"), item["text"]
+    texts = item["uri"], item["languageId"], item["text"]
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError("not a text")
+    return texts[0], texts[1], item.get("version"), texts[2]
 
 
 def _range_of(range_: Message | None) -> Range | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     # It imports asyncio, which a front has no use for.
     import filelock
 
+RUNTIME_VARIABLE = "LSP_STABLECODE_RUNTIME"
+
 # Of a Unix socket's address the system takes so many bytes, less on macOS.
 _LONGEST_PATH_BYTES = 100
 # What they say holds for a whole process.
@@ -47,22 +49,21 @@ class Address:
 
 
 class Rendezvous:
-    """The files of one kind of hub: same user, same version, same options."""
+    """The files of one kind of hub: same user, same version, same options.
 
-    def __init__(self, arguments: Sequence[str], folder: Path | None = None) -> None:
+    A ``name`` stands for a kind whose name is known already.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], folder: Path | None = None, name: str = ""
+    ) -> None:
         self.arguments = list(arguments)
         self.folder = folder or runtime_folder()
-        places = {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(_SHAPING_VARIABLES)
-        }
-        parts = [__version__, sys.prefix, sys.version, self.arguments, places]
-        kind = json.dumps(parts, sort_keys=True)
-        name = hashlib.blake2b(kind.encode(), digest_size=6).hexdigest()
-        self.address_file = self.folder / f"{name}.json"
-        self._lock_file = self.folder / f"{name}.lock"
-        self._socket_file = self.folder / f"{name}.sock"
+        self.name = name or kind_of_hub(arguments)
+        self.address_file = self.folder / f"{self.name}.json"
+        self.secret = ""
+        self._lock_file = self.folder / f"{self.name}.lock"
+        self._socket_file = self.folder / f"{self.name}.sock"
 
     def address(self) -> Address | None:
         """Return where the hub says it is; it may have died since."""
@@ -86,9 +87,8 @@ class Rendezvous:
         """Listen, and write the address. The caller holds the lock file's lock."""
         listener = self._listener(over_tcp=over_tcp)
         port = listener.getsockname()[1] if over_tcp else 0
-        address = Address(
-            os.getpid(), str(self._socket_file), port, secrets.token_hex(32)
-        )
+        self.secret = secrets.token_hex(32)
+        address = Address(os.getpid(), str(self._socket_file), port, self.secret)
         part = self.address_file.with_suffix(".part")
         part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -103,6 +103,17 @@ class Rendezvous:
         if address is None or address.process_id != os.getpid():
             return False
         return bool(address.port) or self._socket_file.exists()
+
+    def is_another_there(self) -> bool:
+        """Return whether the address names another hub, which can be connected to."""
+        address = self.address()
+        if address is None or address.process_id == os.getpid():
+            return False
+        try:
+            open_connection(address, 1.0).close()
+        except OSError:
+            return False
+        return True
 
     def withdraw(self) -> None:
         """Remove what ``listen`` wrote, unless another hub has written it since."""
@@ -124,6 +135,18 @@ class Rendezvous:
             listener.close()
             raise
         return listener
+
+
+def kind_of_hub(arguments: Sequence[str]) -> str:
+    """Return a short name for what decides whether two editors share a hub."""
+    places = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_SHAPING_VARIABLES) and name != RUNTIME_VARIABLE
+    }
+    parts = [__version__, sys.prefix, sys.version, list(arguments), places]
+    kind = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(kind.encode(), digest_size=6).hexdigest()
 
 
 def read_address(file: Path) -> Address | None:
@@ -153,15 +176,15 @@ def runtime_folder() -> Path:
 
     ``$LSP_STABLECODE_RUNTIME`` names another one. Raises ``RuntimeFolderError``.
     """
-    chosen = os.environ.get("LSP_STABLECODE_RUNTIME")
-    folder = Path(chosen) if chosen else _default_folder()
+    chosen = os.environ.get(RUNTIME_VARIABLE)
+    folder = Path(chosen).absolute() if chosen else _default_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
         raise RuntimeFolderError(
             f"{folder} cannot be used for sockets ({error.strerror or error}).",
-            hint="Name another folder in LSP_STABLECODE_RUNTIME.",
+            hint=f"Name another folder in {RUNTIME_VARIABLE}.",
         ) from error
     if not stat.S_ISDIR(status.st_mode):
         problem = "is no folder"
@@ -173,7 +196,7 @@ def runtime_folder() -> Path:
         return folder
     raise RuntimeFolderError(
         f"{folder} {problem}, so no socket is put there.",
-        hint="Remove it, or name another folder in LSP_STABLECODE_RUNTIME.",
+        hint=f"Remove it, or name another folder in {RUNTIME_VARIABLE}.",
     )
 
 

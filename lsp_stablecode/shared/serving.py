@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -16,14 +17,18 @@ FLAG = "--shared"
 _RECORD = "--record"
 
 # What two editors may have different and still share a hub.
-_OF_THE_EDITOR = ("--trace", "--log-level", _RECORD)
+_OF_THE_EDITOR = ("--trace", "--log-level", "--stdio", _RECORD)
+_PATHS = ("--model", "--api-key-file")
 _MOST_LOG_BYTES = 2_000_000
 
 
 def is_shared(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line is ``serve --shared`` and asks for no help."""
+    """Tell whether a command line is ``serve --shared`` and asks for no help.
+
+    ``--stdio`` stands for ``serve`` where editors start a server without a word.
+    """
     return (
-        list(arguments[:1]) == ["serve"]
+        arguments[0] in ("serve", "--stdio", FLAG)
         and FLAG in arguments
         and not {"-h", "--help", "--tcp"} & set(arguments)
     )
@@ -36,6 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     arguments = [one for one in arguments if one != FLAG]
     try:
+        _make_paths_whole()
         rendezvous = Rendezvous(hub_arguments(arguments))
         streams = sys.stdin.buffer, _output()
         if path := _value_of(_RECORD, arguments):
@@ -50,23 +56,40 @@ def run(arguments: Sequence[str]) -> int:
         exit_code = front.run()
     except KeyboardInterrupt:
         exit_code = 130
+    except Exception:
+        # A bug. The threads would make an abort of Python's own end.
+        traceback.print_exc()
+        exit_code = 1
     sys.stderr.flush()
     # Python's own exit would wait for the thread that reads standard input.
     os._exit(exit_code)
 
 
 def hub_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments that decide which hub an editor joins."""
-    kept: list[str] = []
-    skip = False
-    for one in arguments:
-        if skip:
-            skip = False
-        elif one in _OF_THE_EDITOR:
-            skip = True
-        elif not one.startswith(tuple(f"{name}=" for name in _OF_THE_EDITOR)):
-            kept.append(one)
-    return kept
+    """Return the options that decide which hub an editor joins, in one spelling.
+
+    Paths are whole, since the hub works in another folder.
+    """
+    options: list[list[str]] = []
+    for word in arguments:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            options.append([name, value] if equals else [name])
+        elif options:
+            options[-1].append(word)
+    kept = sorted(one for one in options if one[0] not in _OF_THE_EDITOR)
+    return [
+        os.path.abspath(word) if name in _PATHS and os.path.exists(word) else word
+        for name, *values in kept
+        for word in (name, *values)
+    ]
+
+
+def _make_paths_whole() -> None:
+    """Make the folders that variables name ones that the hub finds as well."""
+    for name in ("LSP_STABLECODE_CACHE", "LSP_STABLECODE_STATE"):
+        if value := os.environ.get(name):
+            os.environ[name] = os.path.abspath(value)
 
 
 def _value_of(name: str, arguments: Sequence[str]) -> str | None:
