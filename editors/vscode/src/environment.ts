@@ -1,0 +1,118 @@
+/** The Python environment that the extension keeps for a server of its own. */
+
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ExtensionContext } from "vscode";
+import { programsOf } from "./locate.ts";
+import { run } from "./run.ts";
+
+const MARKER = "installed-from.txt";
+
+/** What pip is to install. */
+export interface Source {
+  /** A wheel, or a folder with the project's sources. */
+  readonly path: string;
+  /** Exact versions of what it needs, as a file of pip constraints. */
+  readonly constraints: string | undefined;
+}
+
+export interface Steps {
+  readonly signal: AbortSignal;
+  readonly report: (line: string) => void;
+}
+
+/** Return the environment's folder if the server was wholly installed there. */
+export async function ownEnvironment(
+  context: ExtensionContext,
+): Promise<string | undefined> {
+  const folder = environmentFolder(context);
+  return (await installedFrom(context)) === undefined ? undefined : folder;
+}
+
+/** Return the wheel that came with the extension, if it was packaged with one. */
+export async function bundledSource(
+  context: ExtensionContext,
+): Promise<Source | undefined> {
+  const folder = context.asAbsolutePath("server");
+  const names = await readdir(folder).catch(() => []);
+  const wheel = names.find((name) => name.endsWith(".whl"));
+  return wheel === undefined
+    ? undefined
+    : { path: join(folder, wheel), constraints: join(folder, "constraints.txt") };
+}
+
+/** Tell whether the installed server came with an earlier version of the extension. */
+export async function isOutdated(context: ExtensionContext): Promise<boolean> {
+  const [installed, bundled] = await Promise.all([
+    installedFrom(context),
+    bundledSource(context),
+  ]);
+  return (
+    installed !== undefined &&
+    bundled !== undefined &&
+    installed.startsWith(context.asAbsolutePath("..")) &&
+    installed !== bundled.path
+  );
+}
+
+/**
+ * Make the environment anew and install the server and the starter model into it.
+ *
+ * What is half done is removed. Throw an error with a sentence for the user, or the
+ * signal's reason.
+ */
+export async function makeEnvironment(
+  context: ExtensionContext,
+  python: readonly string[],
+  source: Source,
+  { signal, report }: Steps,
+): Promise<void> {
+  const folder = environmentFolder(context);
+  await rm(folder, { recursive: true, force: true });
+  try {
+    await step([...python, "-m", "venv", folder], signal, report);
+    const pip = [join(programsOf(folder, process.platform), "python"), "-m", "pip"];
+    const constraints =
+      source.constraints === undefined ? [] : ["--constraint", source.constraints];
+    await step(
+      [
+        ...pip,
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar=off",
+        ...constraints,
+        `${source.path}[starter]`,
+      ],
+      signal,
+      report,
+    );
+    await writeFile(join(folder, MARKER), source.path);
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function step(
+  command: readonly string[],
+  signal: AbortSignal,
+  report: (line: string) => void,
+): Promise<void> {
+  report(`> ${command.join(" ")}`);
+  const ended = await run(command, { signal, onLine: report });
+  signal.throwIfAborted();
+  if (ended.code !== 0) {
+    throw new Error(ended.complaint || `It ended with the code ${ended.code}.`);
+  }
+}
+
+function environmentFolder(context: ExtensionContext): string {
+  return join(context.globalStorageUri.fsPath, "server");
+}
+
+async function installedFrom(context: ExtensionContext): Promise<string | undefined> {
+  return readFile(join(environmentFolder(context), MARKER), "utf8").catch(
+    () => undefined,
+  );
+}

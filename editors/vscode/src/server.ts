@@ -1,0 +1,354 @@
+/** The server's process and the connection to it. */
+
+import { homedir } from "node:os";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import {
+  type Disposable,
+  EventEmitter,
+  type ExtensionContext,
+  env,
+  type LogOutputChannel,
+  version,
+  workspace,
+} from "vscode";
+import {
+  CloseAction,
+  DidChangeConfigurationNotification,
+  ErrorAction,
+  ExecuteCommandRequest,
+  LanguageClient,
+  type Middleware,
+  RevealOutputChannelOn,
+  State,
+  type WorkDoneProgressBegin,
+  type WorkDoneProgressEnd,
+  type WorkDoneProgressReport,
+} from "vscode-languageclient/node";
+import { documentSelector } from "./documents.ts";
+import { expand, type Found, findProgram } from "./locate.ts";
+import { RestartLimit } from "./restart-limit.ts";
+import {
+  type Manifest,
+  SECTION,
+  chosenSettings,
+  serverKeys,
+  settings,
+} from "./settings.ts";
+import { findServer, surroundings } from "./surroundings.ts";
+import type { Notice, ServerState } from "./view.ts";
+
+export type Progress =
+  WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd;
+
+/** A client that logs what goes wrong and leaves it to us to show it. */
+class QuietClient extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
+/** Finds the server, starts it, starts it anew, stops it: one thing after the other. */
+export class Server implements Disposable {
+  readonly #changed = new EventEmitter<ServerState>();
+  readonly #progressed = new EventEmitter<Progress>();
+  readonly #noticed = new EventEmitter<Notice>();
+  readonly #context: ExtensionContext;
+  readonly #log: LogOutputChannel;
+  readonly #middleware: Middleware;
+  #state: ServerState = { name: "stopped" };
+  #client: QuietClient | undefined;
+  #started: Promise<void> = Promise.resolve();
+  #found: Found | undefined;
+  #queue: Promise<void> = Promise.resolve();
+  #lastWords = "";
+
+  readonly onDidChange = this.#changed.event;
+  readonly onDidProgress = this.#progressed.event;
+  readonly onDidNotice = this.#noticed.event;
+
+  constructor(
+    context: ExtensionContext,
+    log: LogOutputChannel,
+    middleware: Middleware,
+  ) {
+    this.#context = context;
+    this.#log = log;
+    this.#middleware = middleware;
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  /** The command, once it was found: for what else it can do beside serving. */
+  get found(): Found | undefined {
+    return this.#found;
+  }
+
+  /** Look for the server and start it, in place of the one that runs. */
+  restart(): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#stop();
+      await this.#start();
+    });
+  }
+
+  /** Keep the server away while `work` is done, then start it again. */
+  suspendWhile(work: () => Promise<void>): Promise<void> {
+    return this.#enqueue(async () => {
+      await this.#stop();
+      this.#become({ name: "installing" });
+      try {
+        await work();
+      } finally {
+        await this.#start();
+      }
+    });
+  }
+
+  /** Run one of the server's commands; `undefined` if that is not possible now. */
+  async execute<Result>(name: string, ...args: unknown[]): Promise<Result | undefined> {
+    const client = this.#client;
+    if (client === undefined || this.#state.name !== "running") {
+      return undefined;
+    }
+    try {
+      const command = `${SECTION}.${name}`;
+      return (await client.sendRequest(ExecuteCommandRequest.type, {
+        command,
+        arguments: args,
+      })) as Result;
+    } catch (error) {
+      this.#log.warn(`${name}: ${String(error)}`);
+      return undefined;
+    }
+  }
+
+  /** Tell the server something, if it is there. */
+  async notify(method: string, params: object): Promise<void> {
+    if (this.#state.name !== "running") {
+      return;
+    }
+    try {
+      await this.#client?.sendNotification(method, params);
+    } catch (error) {
+      this.#log.warn(`${method}: ${String(error)}`);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await this.#enqueue(() => this.#stop());
+    this.#changed.dispose();
+    this.#progressed.dispose();
+    this.#noticed.dispose();
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    // What one task failed with must not keep the next one from running.
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+
+  async #start(): Promise<void> {
+    let found: Found | undefined;
+    try {
+      found = await this.#find();
+    } catch (error) {
+      this.#become({ name: "failed", message: (error as Error).message });
+      return;
+    }
+    this.#found = found;
+    if (found === undefined) {
+      this.#become({ name: "missing" });
+      return;
+    }
+    this.#log.info(`${found.command.join(" ")} (${found.origin})`);
+    this.#become({ name: "starting" });
+    const client = await this.#makeClient(found);
+    this.#client = client;
+    this.#started = client.start();
+    try {
+      await this.#started;
+    } catch (error) {
+      this.#fail(`The server could not be started: ${this.#reason(error)}`);
+      return;
+    }
+    const info = client.initializeResult?.serverInfo;
+    this.#log.info(`${info?.name ?? "the server"} ${info?.version ?? ""} runs`);
+  }
+
+  async #stop(): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    if (client === undefined || client.state === State.StartFailed) {
+      return;
+    }
+    if (client.state === State.Starting) {
+      // A client that is starting cannot be stopped, and the server may hang.
+      client.serverProcess?.kill();
+      await this.#started.catch(() => undefined);
+    }
+    try {
+      await client.dispose();
+    } catch (error) {
+      // It did not answer in time, or was gone already; what is left is ended.
+      this.#log.info(`the server was stopped: ${(error as Error).message}`);
+      client.serverProcess?.kill();
+    }
+    this.#become({ name: "stopped" });
+  }
+
+  async #find(): Promise<Found | undefined> {
+    const named = settings().get<string[]>("serverCommand", []);
+    const folder = workspace.workspaceFolders?.[0]?.uri.fsPath;
+    const [program, ...args] = named.map((word) => expand(word, homedir(), folder));
+    if (program === undefined) {
+      return findServer(this.#context);
+    }
+    const path = findProgram(program, await surroundings(this.#context));
+    if (path === undefined) {
+      throw new Error(
+        `The setting ${SECTION}.serverCommand names ${program}, and there is no such ` +
+          "program. Correct it, or empty it to have the server looked for.",
+      );
+    }
+    return { command: [path, ...args], origin: "named in the settings" };
+  }
+
+  async #makeClient(found: Found): Promise<QuietClient> {
+    const folder = workspace.workspaceFolders?.[0]?.uri.fsPath;
+    const further = settings()
+      .get<string[]>("serverArguments", [])
+      .map((word) => expand(word, homedir(), folder));
+    const [command = "", ...args] = found.command;
+    await workspace.fs.createDirectory(this.#context.globalStorageUri);
+    const limit = new RestartLimit();
+    let wasUp = false;
+    const manifest = this.#context.extension.packageJSON as Manifest;
+    const keys = serverKeys(manifest);
+    const chosen = () => chosenSettings(keys);
+    const client: QuietClient = new QuietClient(
+      SECTION,
+      SECTION,
+      {
+        command,
+        args: [...args, "serve", ...further],
+        // Not the workspace: Python would look there first for what `-m` names.
+        options: { cwd: this.#context.globalStorageUri.fsPath },
+      },
+      {
+        documentSelector: documentSelector(),
+        outputChannel: this.#log,
+        revealOutputChannelOn: RevealOutputChannelOn.Never,
+        stdioOptions: {
+          stderr: (stream) => this.#listen(stream),
+          // The protocol has it.
+          stdout: () => undefined,
+        },
+        initializationOptions: {
+          editorInfo: { name: env.appName, version },
+          editorPluginInfo: {
+            name: this.#context.extension.id,
+            version: manifest.version,
+          },
+        },
+        initializationFailedHandler: () => false,
+        errorHandler: {
+          error: (_error, _message, count) => ({
+            action: (count ?? 0) <= 3 ? ErrorAction.Continue : ErrorAction.Shutdown,
+          }),
+          closed: () => {
+            // One that ends before it is up would do so again.
+            if (client.state === State.Running) {
+              if (limit.allows(Date.now())) {
+                return { action: CloseAction.Restart, handled: true };
+              }
+              this.#fail(`The server has ended too often: ${this.#reason()}`);
+            }
+            return { action: CloseAction.DoNotRestart, handled: true };
+          },
+        },
+        middleware: {
+          ...this.#middleware,
+          handleWorkDoneProgress: (_token, params, next) => {
+            this.#progressed.fire(params);
+            if (params.kind === "end") {
+              // The rest would show a second bar beside our own.
+              next(_token, params);
+            }
+          },
+          workspace: {
+            configuration: (params, token, next) =>
+              params.items.every((item) => item.section === SECTION)
+                ? params.items.map(chosen)
+                : next(params, token),
+            // The server then asks for them.
+            didChangeConfiguration: async () => {
+              const { method } = DidChangeConfigurationNotification.type;
+              await this.notify(method, { settings: null });
+            },
+          },
+        },
+      },
+    );
+    client.onDidChangeState(({ newState }) => {
+      if (client !== this.#client) {
+        return;
+      }
+      if (newState === State.Running) {
+        wasUp = true;
+        this.#become({ name: "running" });
+      } else if (newState === State.Starting) {
+        this.#become({ name: "starting" });
+      } else if (newState === State.StartFailed && wasUp) {
+        this.#fail(`The server could not be started again: ${this.#reason()}`);
+      }
+    });
+    client.onNotification("didChangeStatus", (notice: Notice) => {
+      this.#noticed.fire(notice);
+    });
+    return client;
+  }
+
+  #fail(message: string): void {
+    this.#log.error(message);
+    this.#become({ name: "failed", message });
+  }
+
+  #become(state: ServerState): void {
+    this.#state = state;
+    this.#changed.fire(state);
+  }
+
+  /** Its last words say more than that the connection was closed. */
+  #reason(error?: unknown): string {
+    return this.#lastWords || (error instanceof Error ? error.message : "see the log.");
+  }
+
+  /** Log what the server writes, each line at the level that it names. */
+  #listen(stream: Readable): void {
+    this.#lastWords = "";
+    createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on(
+      "line",
+      (line) => {
+        const [, level, said] =
+          /^\S+ \S+ (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)$/.exec(line) ?? [];
+        if (said === undefined) {
+          // A traceback, or what a library prints.
+          this.#log.error(line);
+          this.#lastWords = line.trim() || this.#lastWords;
+        } else if (level === "DEBUG") {
+          this.#log.debug(said);
+        } else if (level === "INFO") {
+          this.#log.info(said);
+        } else if (level === "WARNING") {
+          this.#log.warn(said);
+        } else {
+          this.#log.error(said);
+        }
+      },
+    );
+  }
+}

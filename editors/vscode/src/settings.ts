@@ -1,0 +1,85 @@
+/** What the user has set, and where it is to be written. */
+
+import {
+  type ConfigurationScope,
+  ConfigurationTarget,
+  type WorkspaceConfiguration,
+  workspace,
+} from "vscode";
+
+export const SECTION = "lsp-stablecode";
+
+/** Settings that are the extension's own; the server would call them unknown. */
+const OWN_KEYS: readonly string[] = [
+  "serverCommand",
+  "serverArguments",
+  "python",
+  "installFrom",
+];
+
+type Inspected = ReturnType<WorkspaceConfiguration["inspect"]>;
+
+/** Return our settings as they hold for a document, a language or everywhere. */
+export function settings(scope?: ConfigurationScope): WorkspaceConfiguration {
+  return workspace.getConfiguration(SECTION, scope);
+}
+
+/** What we read of the extension's `package.json`. */
+export interface Manifest {
+  readonly version: string;
+  readonly contributes: { readonly configuration: { readonly properties: object }[] };
+}
+
+/** Return the keys of a manifest's settings that the server knows. */
+export function serverKeys(manifest: Manifest): string[] {
+  return manifest.contributes.configuration
+    .flatMap((group) => Object.keys(group.properties))
+    .map((name) => name.slice(SECTION.length + 1))
+    .filter((key) => !OWN_KEYS.includes(key));
+}
+
+/**
+ * Return what to send the server: what the user has set and nothing else, so that the
+ * server's own defaults and command line hold for the rest.
+ */
+export function chosenSettings(keys: readonly string[]): Record<string, unknown> {
+  const configuration = settings();
+  const chosen: Record<string, unknown> = {};
+  for (const key of keys) {
+    if (isSet(configuration.inspect(key))) {
+      chosen[key] = configuration.get(key);
+    }
+  }
+  const languages = configuration.inspect("enable")?.languageIds ?? [];
+  if (languages.some((languageId) => settings({ languageId }).get("enable") === true)) {
+    // The server has one switch; which languages are off is decided here.
+    chosen.enable = true;
+  }
+  return chosen;
+}
+
+/** Write a setting where it is set already, else for the user. */
+export async function write(key: string, value: unknown): Promise<void> {
+  const configuration = settings();
+  const isOfWorkspace = configuration.inspect(key)?.workspaceValue !== undefined;
+  await configuration.update(
+    key,
+    value,
+    isOfWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global,
+  );
+}
+
+/** Tell whether the extension's own settings have changed. */
+export function concernsTheProcess(affects: (section: string) => boolean): boolean {
+  return ["serverCommand", "serverArguments"].some((key) =>
+    affects(`${SECTION}.${key}`),
+  );
+}
+
+function isSet(inspected: Inspected): boolean {
+  return (
+    inspected?.globalValue !== undefined ||
+    inspected?.workspaceValue !== undefined ||
+    inspected?.workspaceFolderValue !== undefined
+  );
+}

@@ -1,0 +1,85 @@
+/** What there is on the machine and in the workspace, for finding server and Python. */
+
+import { statSync } from "node:fs";
+import { homedir } from "node:os";
+import { type ExtensionContext, extensions, type Uri, workspace } from "vscode";
+import { ownEnvironment } from "./environment.ts";
+import { type Found, locate, type Surroundings } from "./locate.ts";
+
+/** What we use of the Python extension's interface. */
+interface PythonExtension {
+  readonly environments?: {
+    getActiveEnvironmentPath(resource?: Uri): { readonly path: string };
+    readonly onDidChangeActiveEnvironmentPath: (listener: () => unknown) => {
+      dispose(): unknown;
+    };
+  };
+}
+
+/** Return the first server there is; the Python extension is asked only if need be. */
+export async function findServer(
+  context: ExtensionContext,
+): Promise<Found | undefined> {
+  const around = await surroundings(context);
+  const onPath = locate({ ...around, trustedFolders: [], ownEnvironment: undefined });
+  if (onPath?.origin === "on the PATH") {
+    return onPath;
+  }
+  return locate({ ...around, pythonEnvironments: await pythonEnvironments() });
+}
+
+/** Return what can be known at once. */
+export async function surroundings(context: ExtensionContext): Promise<Surroundings> {
+  return {
+    platform: process.platform,
+    environment: process.env,
+    home: homedir(),
+    pythonEnvironments: [],
+    trustedFolders: workspace.isTrusted
+      ? (workspace.workspaceFolders ?? [])
+          .filter((folder) => folder.uri.scheme === "file")
+          .map((folder) => folder.uri.fsPath)
+      : [],
+    ownEnvironment: await ownEnvironment(context),
+    isFile,
+  };
+}
+
+/** Return the environments chosen in the Python extension, if it is there. */
+export async function pythonEnvironments(): Promise<string[]> {
+  const environments = (await pythonExtension())?.environments;
+  if (environments === undefined || !workspace.isTrusted) {
+    // It may well be a folder of the workspace.
+    return [];
+  }
+  const folders: (Uri | undefined)[] = (workspace.workspaceFolders ?? []).map(
+    (folder) => folder.uri,
+  );
+  const paths = [...folders, undefined].map(
+    (resource) => environments.getActiveEnvironmentPath(resource).path,
+  );
+  return [...new Set(paths)];
+}
+
+/** Call `listener` when another environment is chosen in the Python extension. */
+export async function onDidChooseEnvironment(
+  listener: () => unknown,
+): Promise<{ dispose(): unknown } | undefined> {
+  const environments = (await pythonExtension())?.environments;
+  return environments?.onDidChangeActiveEnvironmentPath(listener);
+}
+
+async function pythonExtension(): Promise<PythonExtension | undefined> {
+  try {
+    return await extensions
+      .getExtension<PythonExtension>("ms-python.python")
+      ?.activate();
+  } catch {
+    // It has said so itself.
+    return undefined;
+  }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}

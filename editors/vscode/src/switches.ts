@@ -1,0 +1,125 @@
+/** What keeps suggestions away although everything works, and switching it. */
+
+import {
+  ConfigurationTarget,
+  Disposable,
+  EventEmitter,
+  type TextDocument,
+  workspace,
+} from "vscode";
+import { SECTION, settings, write } from "./settings.ts";
+import type { Silence } from "./view.ts";
+
+/**
+ * The switches: the settings `enable` and `disabledLanguages`, which last, and a snooze,
+ * which ends by itself and is kept nowhere.
+ */
+export class Switches implements Disposable {
+  readonly #changed = new EventEmitter<void>();
+  readonly #subscriptions: Disposable;
+  #snoozedUntilMs: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  readonly onDidChange = this.#changed.event;
+
+  constructor() {
+    this.#subscriptions = Disposable.from(
+      workspace.onDidChangeConfiguration((event) => {
+        if (event.affectsConfiguration(SECTION)) {
+          this.#changed.fire();
+        }
+      }),
+      this.#changed,
+    );
+  }
+
+  /** Tell why nothing is suggested in a document, or anywhere where there is none. */
+  silence(document: TextDocument | undefined): Silence | undefined {
+    if (this.#snoozedUntilMs !== undefined) {
+      return { why: "snoozed", untilMs: this.#snoozedUntilMs };
+    }
+    if (!settings().get<boolean>("enable", true) && !isEnabledFor(document)) {
+      return { why: "disabled" };
+    }
+    if (document === undefined) {
+      return undefined;
+    }
+    const { languageId } = document;
+    const isDisabled = disabledLanguages().includes(languageId);
+    return isDisabled || !isEnabledFor(document)
+      ? { why: "language", languageId }
+      : undefined;
+  }
+
+  get isSnoozed(): boolean {
+    return this.#snoozedUntilMs !== undefined;
+  }
+
+  /** Switch all suggestions off or on; who does so while they snooze wants them. */
+  async toggle(): Promise<void> {
+    if (this.isSnoozed) {
+      this.resume();
+      return;
+    }
+    await write("enable", !settings().get<boolean>("enable", true));
+  }
+
+  /** Switch them off or on in documents of one language. */
+  async toggleLanguage(document: TextDocument): Promise<void> {
+    const { languageId } = document;
+    const others = disabledLanguages().filter((one) => one !== languageId);
+    if (this.silence(document)?.why !== "language") {
+      await write("disabledLanguages", [...others, languageId]);
+      return;
+    }
+    await write("disabledLanguages", others);
+    if (!isEnabledFor(document)) {
+      await enableFor(languageId);
+    }
+  }
+
+  /** Suggest nothing for some minutes. */
+  snooze(minutes: number): void {
+    clearTimeout(this.#timer);
+    const durationMs = minutes * 60_000;
+    this.#snoozedUntilMs = Date.now() + durationMs;
+    this.#timer = setTimeout(() => this.resume(), durationMs);
+    this.#changed.fire();
+  }
+
+  /** End the snooze. */
+  resume(): void {
+    clearTimeout(this.#timer);
+    this.#snoozedUntilMs = undefined;
+    this.#changed.fire();
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer);
+    this.#subscriptions.dispose();
+  }
+}
+
+function disabledLanguages(): string[] {
+  return settings().get("disabledLanguages", []);
+}
+
+/** With the value that `"[language]": { … }` gives the setting for a document. */
+function isEnabledFor(document: TextDocument | undefined): boolean {
+  return document !== undefined && settings(document).get<boolean>("enable", true);
+}
+
+/** Undo `"[language]": { "lsp-stablecode.enable": false }`, wherever it is written. */
+async function enableFor(languageId: string): Promise<void> {
+  const configuration = settings({ languageId });
+  const inspected = configuration.inspect("enable");
+  const targets = [
+    [inspected?.workspaceLanguageValue, ConfigurationTarget.Workspace],
+    [inspected?.globalLanguageValue, ConfigurationTarget.Global],
+  ] as const;
+  for (const [value, target] of targets) {
+    if (value === false) {
+      await configuration.update("enable", undefined, target, true);
+    }
+  }
+}
