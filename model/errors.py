@@ -17,6 +17,7 @@
     │   ├── OutOfMemoryError             weights, cache and context do not fit
     │   └── KernelsUnavailableError      no C compiler, or ours cannot be compiled
     ├── ContextTooLargeError             more context tokens than the model was made for
+    ├── RemoteError                      a completion server (``model.remote_errors``)
     └── (``lsp_stablecode.errors`` adds those about documents and settings)
 
 An error's text is one sentence that says what is wrong; ``hint`` says what to do.

@@ -12,6 +12,8 @@ from model.tokenizer import CodeTokenizer
 
 MOST_TOP = 20
 """As many probable tokens as vLLM tells unless it is started otherwise."""
+MOST_CHOSEN_OF = 128
+"""Of so many tokens vLLM tells the probabilities of all."""
 _OPENAI_TOP = 5
 # Defaults of servers and of models' own files that would change what is chosen.
 _NEUTRAL = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
@@ -103,7 +105,10 @@ class RequestWriter:
     def choice(
         self, token_ids: Sequence[int], allowed: Sequence[int]
     ) -> Mapping[str, Any]:
-        """Return a request for the best of the ``allowed`` tokens, and all of them."""
+        """Return a request for the best of the ``allowed`` tokens.
+
+        vLLM then tells the probabilities of all of them; older versions do of that one.
+        """
         return {
             **self.body(token_ids, max_tokens=1, num_top=self.form.num_top),
             "allowed_token_ids": list(allowed),

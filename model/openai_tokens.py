@@ -8,17 +8,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model.sampling import Scored
-from model.tokenizer import CodeTokenizer
+from model.tokenizer import REPLACEMENT, CodeTokenizer
 
 _ID_PREFIX = "token_id:"
 # What some servers write for minus infinity.
 _LEAST_LOGPROB = -9999.0
 _KEPT_TEXTS = 10_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class TokenReader:
         text = choice.get("text")
         if not isinstance(text, str):
             raise MalformedError("no text")
+        # JSON can carry halves of characters, and no editor can.
+        text = _SURROGATE.sub(REPLACEMENT, text)
         reason = str(choice.get("finish_reason") or "")
         told = choice.get("logprobs")
         try:
@@ -80,7 +84,13 @@ class TokenReader:
                 return Event(self._of_content(told["content"], text), reason)
             if isinstance(told, dict) and told.get("tokens"):
                 return self._of_lists(told, text, reason)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise MalformedError("log-probabilities that are none") from error
         return Event((Arrived(text),) if text else (), reason)
 

@@ -278,7 +278,7 @@ def _prompt_ids(owner: CompletionServer, body: Json) -> list[int]:
     prompt, asked = body["prompt"], body.get("logprobs") or 0
     if body.get("model") not in (None, owner.model_name):
         raise _RefusedError(404, "no such model")
-    if asked > owner.most_top:
+    if asked > owner.most_top or len(body.get("logprob_token_ids") or ()) > 128:
         raise _RefusedError(400, "that many logprobs are not allowed")
     if owner.speech == "plain":
         if not isinstance(prompt, str):

@@ -21,16 +21,18 @@ Start = Callable[..., Awaitable["Editor"]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which editors were not tried, and why."""
-    reasons = {
-        str(report.longrepr[2]).removeprefix("Skipped: ")
-        for report in terminalreporter.stats.get("skipped", ())
-        if "editor" in report.keywords and isinstance(report.longrepr, tuple)
-    }
-    if reasons:
-        terminalreporter.section("NOT TRIED: EDITORS", sep="!", red=True, bold=True)
-        for reason in sorted(reasons):
-            terminalreporter.line(f"  {reason}", red=True)
+    """Say loudly which editors and servers were not tried, and why."""
+    for marker, what in (("editor", "EDITORS"), ("server", "COMPLETION SERVERS")):
+        reasons = {
+            str(report.longrepr[2]).removeprefix("Skipped: ")
+            for report in terminalreporter.stats.get("skipped", ())
+            if marker in report.keywords and isinstance(report.longrepr, tuple)
+        }
+        if reasons:
+            title = f"NOT TRIED: {what}"
+            terminalreporter.section(title, sep="!", red=True, bold=True)
+            for reason in sorted(reasons):
+                terminalreporter.line(f"  {reason}", red=True)
 
 
 class Editor:
