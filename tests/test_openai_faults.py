@@ -215,8 +215,11 @@ def test_every_token_has_its_time(server: CompletionServer, files: Path) -> None
         assert server.completions[-1].hung_up.wait(10)
 
 
-def test_a_text_that_never_ends_is_ended(server: CompletionServer, files: Path) -> None:
+def test_a_text_that_never_ends_is_ended(
+    server: CompletionServer, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Token after token in time, but not for ever."""
+    monkeypatch.setattr(openai_client, "_MOST_WAITS", 1)
 
     def drips(handler: Handler) -> None:
         handler.begin_stream()
