@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from model.batch import candidate_limit
 from model.fim import Prompt
@@ -29,6 +30,8 @@ from model.tokenizer import CodeTokenizer
 from model.transcript import Transcript
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # In so many requests side by side that nobody minds.
 _MOST_ALLOWED_TOKENS = 8 * MOST_CHOSEN_OF
@@ -99,9 +102,7 @@ class RemoteGeneration:
             await self._decode(first)
             await asyncio.gather(*self._others)
         finally:
-            for task in self._others:
-                task.cancel()
-            await asyncio.gather(*self._others, return_exceptions=True)
+            await _end(self._others)
             decoded_ms = (time.perf_counter() - self._begun_s) * 1000
             prefilled_ms = self._meter.statistics.prefill_ms
             self._meter.add(decode_ms=max(0.0, decoded_ms - prefilled_ms))
@@ -191,6 +192,9 @@ class RemoteGeneration:
         ):
             track.push(token.token_id, logprob)
         elif token.text:
+            if not track.continuation.is_done:
+                # Should the next one be refused, the server is told this one.
+                track.token_ids += self._tokenizer.encode(token.text)
             track.continuation.push_text(token.text)
             track.transcript.push_text(token.text, logprob)
         self._meter.add(generated_tokens=1)
@@ -206,13 +210,11 @@ class RemoteGeneration:
         if not self._writer.form.constrains or len(allowed) > _MOST_ALLOWED_TOKENS:
             raise UnhealableError
         told = [*self._prompt.token_ids, *told_ids]
-        answers = await asyncio.gather(
-            *(
-                self._client.complete(
-                    self._writer.choice(told, allowed[at : at + MOST_CHOSEN_OF])
-                )
-                for at in range(0, len(allowed), MOST_CHOSEN_OF)
+        answers = await _together(
+            self._client.complete(
+                self._writer.choice(told, allowed[at : at + MOST_CHOSEN_OF])
             )
+            for at in range(0, len(allowed), MOST_CHOSEN_OF)
         )
         self._meter.add(forwards=len(answers))
         firsts = [token for one in answers for token in self._read(one).tokens[:1]]
@@ -260,9 +262,7 @@ class RemoteGeneration:
             for track, beginning in zip(tracks, others, strict=False):
                 track.push(*beginning)
                 self._meter.add(generated_tokens=1)
-            async with asyncio.TaskGroup() as group:
-                for track in tracks:
-                    group.create_task(self._decode_other(track))
+            await _together(map(self._decode_other, tracks))
         except RemoteError as error:
             logger.info("the other candidates were given up: %s", error)
 
@@ -325,3 +325,18 @@ class RemoteGeneration:
         if control is None or (cut is not None and cut.end <= control.end):
             return cut
         return replace(control, reason="eos")
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do some work side by side; where one part fails, the rest is ended."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

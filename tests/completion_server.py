@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from tiny import make_model, make_tokenizer
+from tiny import FIM_TOKENS, make_model, make_tokenizer
 
 Speech = Literal["vllm", "llama.cpp", "plain"]
 Fault = Callable[["Handler"], None]
@@ -313,9 +313,9 @@ def _choices(
             noise = generator.gumbel(size=len(scores))
             scores = scores / body["temperature"] + noise
         token_id = int(scores.argmax())
-        has_ended = token_id == _END_ID
+        has_ended = token_id in _end_ids(owner)
         token_ids.append(token_id)
-        text = owner.brain.tokenizer.decode([one for one in token_ids if one])
+        text = owner.brain.tokenizer.decode(token_ids)
         reason = "stop" if has_ended else None
         if number == body["max_tokens"] and not has_ended:
             reason = "length"
@@ -332,6 +332,11 @@ def _choices(
             return
 
 
+def _end_ids(owner: CompletionServer) -> Sequence[int]:
+    """Return what ends a text: llama.cpp takes more control tokens for that."""
+    return (_END_ID,) if owner.speech == "vllm" else range(len(FIM_TOKENS))
+
+
 def _logprobs(
     owner: CompletionServer,
     body: Json,
@@ -345,7 +350,7 @@ def _logprobs(
     best = [int(one) for one in np.argsort(-raw, kind="stable")[:asked]]
     decode = owner.brain.tokenizer.decode
     if owner.speech == "llama.cpp":
-        if token_id == _END_ID:
+        if token_id in _end_ids(owner):
             return None
         top = [{"id": one, "token": decode([one]), "logprob": raw[one]} for one in best]
         entry = {"id": token_id, "token": piece, "logprob": raw[token_id]}
