@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from lsp_stablecode.completion import generate, to_remember
 from lsp_stablecode.history import History
 from lsp_stablecode.lexis import split_at_cursor
+from lsp_stablecode.load import MachineLoad
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished
-from lsp_stablecode.power import PowerSource
 from lsp_stablecode.query import Query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
 from lsp_stablecode.settings import Settings
@@ -72,7 +72,7 @@ class LookAhead:
         self._memory = memory
         self._history = history
         self._gatherer = gatherer
-        self._power = PowerSource()
+        self._load = MachineLoad()
         self._shown: _Shown | None = None
         self._begun: tuple[_Place, Ticket] | None = None
         self._computed: tuple[_Place, str] | None = None
@@ -137,7 +137,7 @@ class LookAhead:
         try:
             with ticket:
                 await ticket.wait(rest_s)
-                if settings.look_ahead == "auto" and await self._power.on_battery():
+                if settings.look_ahead == "auto" and await self._load.need():
                     return
                 if self._scheduler.is_idle and not ticket.cancel.is_set():
                     await self._compute(ticket, ahead, settings)

@@ -270,7 +270,8 @@ class Settings:
             kind="choice",
             choices=get_args(When),
             description="Whether to compute what follows a suggestion while it is "
-            "shown; `auto` does unless the computer runs on its battery.",
+            "shown; `auto` does unless the computer runs on its battery or is short "
+            "of memory.",
         ),
     )
     unload_after_minutes: int | None = field(

@@ -160,6 +160,16 @@ def measure_limits(
     return measure(device, num_threads, quick=quick)
 
 
+def memory_is_short() -> bool:
+    """Return whether this machine has little memory left. Cheap; torch is not needed.
+
+    What is returned may be two seconds old.
+    """
+    from model.memory import memory_watch
+
+    return memory_watch.is_short()
+
+
 def choose_threads(wanted: int | None) -> int:
     """Return how many processor threads compute; ``None`` leaves it to us."""
     from model.device import choose_threads as choose
@@ -272,6 +282,7 @@ __all__ = [
     "find_entry",
     "load_engine",
     "measure_limits",
+    "memory_is_short",
     "model_path",
     "peer_path",
     "peer_prompts",

@@ -108,6 +108,10 @@ class Backend(Protocol):
         """Keep the first ``num_tokens`` cached positions."""
         ...
 
+    def release(self, session: int) -> None:
+        """Empty a session that is not selected; give back what memory that frees."""
+        ...
+
     def resize(self, context_tokens: int, num_sessions: int) -> None:
         """Drop all caches, give their memory back, and make empty ones.
 

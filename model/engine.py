@@ -13,7 +13,7 @@ from model.errors import ContextTooLargeError, OutOfMemoryError
 from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
 from model.generation import Generation
 from model.interface import CancelFlag, EngineInfo, FillRequest, FillResult
-from model.memory import LEAST_CONTEXT_TOKENS
+from model.memory import LEAST_CONTEXT_TOKENS, memory_watch
 from model.sessions import Sessions
 from model.tokenizer import CodeTokenizer
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _LEAST_PROMPT_TOKENS = 64
 _RAN_OUT = "memory ran out"
+_WAS_SHORT = "memory was short"
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class LocalEngine:
         self._sessions = Sessions(backend)
         self._psm_suffix_tokens = psm_suffix_tokens
         self._drafter = Drafter(backend.pass_costs_ms)
+        self._num_released = 0
 
     @property
     def backend(self) -> Backend:
@@ -82,11 +84,6 @@ class LocalEngine:
         """Drop caches and suggestions, so that the next prompt is a first one."""
         self._sessions.clear()
         self._drafter.forget()
-
-    def release_caches(self) -> None:
-        """Give back the memory of caches; the next prompts are computed anew."""
-        if any(self._sessions.ledgers):
-            self._make_caches(self._info.context_tokens, len(self._sessions.ledgers))
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is."""
@@ -111,7 +108,9 @@ class LocalEngine:
         """
         spoken = _Spoken(on_text)
         try:
-            return self._fill(request, cancel, spoken.hear if on_text else None)
+            result = self._fill(request, cancel, spoken.hear if on_text else None)
+            self._spare_memory()
+            return result
         except (OutOfMemoryError, MemoryError) as error:
             logger.warning("%s", error or "memory ran out")
         # Only here: an error being handled keeps alive what is to be given back.
@@ -130,19 +129,28 @@ class LocalEngine:
             hint="Close other programs, set memoryGib, or choose a smaller model.",
         )
 
+    def _spare_memory(self) -> None:
+        """Where others need it, give back what other prompts have left behind."""
+        if self._info.device == "cpu" and memory_watch.is_short():
+            self._num_released += self._sessions.release_idle()
+            if self._num_released:
+                self._note(_WAS_SHORT, f"{self._num_released} idle caches given back")
+
+    def _note(self, about: str, text: str) -> None:
+        """Say something in status, in place of what was said of the same before."""
+        others = (one for one in self._info.notes if not one.startswith(about))
+        notes = (*others, f"{about}: {text}")
+        self._info = replace(self._info, notes=notes)
+
     def _shrink(self) -> None:
         """Make caches of half the context for one prompt, or of the least."""
         held = self._info.context_tokens
         least = min(held, LEAST_CONTEXT_TOKENS)
         for tokens in dict.fromkeys((max(held // 2, least), least)):
-            self._info = replace(
-                self._info,
-                context_tokens=tokens,
-                notes=(
-                    *(one for one in self._info.notes if not one.startswith(_RAN_OUT)),
-                    f"{_RAN_OUT}: one cache of {tokens} tokens until the model is "
-                    "loaded again",
-                ),
+            self._info = replace(self._info, context_tokens=tokens)
+            self._note(
+                _RAN_OUT,
+                f"one cache of {tokens} tokens until the model is loaded again",
             )
             try:
                 self._make_caches(tokens, 1)

@@ -6,8 +6,10 @@ both as well, and some of it is left for activations and libraries.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from model.errors import ContextTooLargeError, OutOfMemoryError, WeightsCorruptError
@@ -25,6 +27,51 @@ _CACHE_BYTES = GIB
 _MOST_SESSIONS = 4
 # A narrower cache costs some accuracy; it is taken where it saves a lot of memory.
 _LARGE_CACHE_PART = 1 / 3
+
+
+# What a machine must have available: a twentieth, but not more than this.
+_MOST_SPARE_BYTES = 2 * GIB
+_LEAST_SPARE_BYTES = GIB // 2
+# Of the last ten seconds, how many per cent something waited for memory (Linux).
+_MOST_STALLED_PERCENT = 10.0
+_PRESSURE = Path("/proc/pressure/memory")
+_BELIEVED_S = 2.0
+
+
+class MemoryWatch:
+    """Whether this machine's memory is short; asked often, looked at seldom."""
+
+    def __init__(self) -> None:
+        self._is_short = False
+        self._looked_s = -_BELIEVED_S
+
+    def is_short(self) -> bool:
+        """Return whether memory was short at the last look, or look."""
+        now = time.monotonic()
+        if now - self._looked_s >= _BELIEVED_S:
+            self._is_short, self._looked_s = _is_short(), now
+        return self._is_short
+
+
+def _is_short() -> bool:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    wanted = min(max(memory.total // 20, _LEAST_SPARE_BYTES), _MOST_SPARE_BYTES)
+    return bool(memory.available < wanted) or _stalled_percent() > _MOST_STALLED_PERCENT
+
+
+def _stalled_percent() -> float:
+    """Return how much of the time work waited for memory; 0 where nobody counts."""
+    try:
+        some = _PRESSURE.read_text("ascii").partition("\n")[0]
+        return float(some.partition("avg10=")[2].partition(" ")[0])
+    except (OSError, ValueError):
+        return 0.0
+
+
+memory_watch = MemoryWatch()
+"""The process's own."""
 
 
 def free_bytes(device: str) -> int:

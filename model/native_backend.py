@@ -196,6 +196,12 @@ class NativeBackend:
         self._branching = None
         self._lengths[self._session] = min(self._lengths[self._session], num_tokens)
 
+    def release(self, session: int) -> None:
+        """Empty a session; its memory is the system's until it is filled again."""
+        self._lengths[session] = 0
+        capacity = self._caches[session].capacity
+        self._caches[session] = NativeCache(self._config, capacity, self._cache_kind)
+
     def resize(self, context_tokens: int, num_sessions: int) -> None:
         """Drop all caches and make empty ones; they take memory as they are filled.
 

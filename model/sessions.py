@@ -87,6 +87,18 @@ class Sessions:
         if num_tokens < len(self.ledger):
             self._truncate(num_tokens)
 
+    def release_idle(self) -> int:
+        """Give back the memory of all but the selected session; return how many."""
+        idle = [
+            one
+            for one, ledger in enumerate(self._ledgers)
+            if one != self._selected and len(ledger)
+        ]
+        for session in idle:
+            self._ledgers[session].truncate(0)
+            self._backend.release(session)
+        return len(idle)
+
     def clear(self) -> None:
         """Drop what all sessions hold."""
         for session in self._by_use:

@@ -187,6 +187,11 @@ class TorchBackend:
         session.branching = None
         session.num_tokens = min(session.num_tokens, num_tokens)
 
+    def release(self, session: int) -> None:
+        """Empty a session. Its tensors stay: captured steps are bound to them."""
+        self._sessions[session].branching = None
+        self._sessions[session].num_tokens = 0
+
     @torch.inference_mode()
     def resize(self, context_tokens: int, num_sessions: int) -> None:
         """Drop caches and graphs, give device memory back, and make empty caches.

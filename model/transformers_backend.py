@@ -142,6 +142,10 @@ class TransformersBackend:
         elif excess > 0:
             self._caches[self._session].crop(-excess)
 
+    def release(self, session: int) -> None:
+        """Empty a session."""
+        self._caches[session] = DynamicCache()
+
     def resize(self, context_tokens: int, num_sessions: int) -> None:
         """Drop all caches and give device memory back; new ones grow as they must."""
         self._session = 0

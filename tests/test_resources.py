@@ -8,14 +8,26 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from small_engines import engine_of, native_engine
 from tiny import make_model, make_tokenizer, write_model
 
-from model import EngineOptions, FillRequest, backends, compiler, load_engine
+from lsp_stablecode.load import MachineLoad
+from model import (
+    EngineOptions,
+    FillRequest,
+    backends,
+    compiler,
+    load_engine,
+    memory,
+    memory_is_short,
+)
+from model import engine as engine_module
 from model.decoder_config import read_decoder_config
 from model.device import Placement
 from model.directory import read_config
@@ -348,7 +360,7 @@ def test_captured_steps_go_with_their_caches(
     assert before < graphs.num_captured < 2 * before
     assert "graphs" in backend.name
     graphs.fails = True
-    engine.release_caches()
+    engine._make_caches(1024, 1)
     assert "graphs" not in backend.name
     assert engine.fill(_ASK).candidates[0].text == expected
 
@@ -377,17 +389,6 @@ def test_text_that_was_heard_is_not_told_twice(
     assert engine.fill(_ASK, on_text=heard.append).candidates[0].text == expected
     assert heard
     assert whole.startswith("".join(heard))
-
-
-def test_released_caches_are_made_anew(engine: LocalEngine) -> None:
-    """What idle sessions hold can be given back at any time."""
-    first = engine.fill(_ASK)
-    engine.release_caches()
-    again = engine.fill(_ASK)
-    assert again.statistics.reused_tokens == 0
-    assert again.candidates == first.candidates
-    assert engine.info.context_tokens == 4096
-    assert engine.backend.num_sessions == 2
 
 
 _FOR_REAL = """
@@ -451,9 +452,110 @@ def test_every_backend_gives_its_caches_back(tmp_path: Path) -> None:
     for backend in (native, plain, other):
         ids: Sequence[int] = [5, 6, 7]
         expected = backend.forward(ids).greedy()
+        backend.select(1)
+        backend.forward(ids)
+        backend.release(0)
+        assert backend.num_cached_tokens == 3
+        backend.select(0)
+        assert backend.num_cached_tokens == 0
         backend.resize(256, 1)
         assert backend.num_sessions == 1
         assert backend.num_cached_tokens == 0
         assert backend.forward(ids).greedy() == expected
     with pytest.raises(ContextTooLargeError):
         native.forward([5] * 300)
+
+
+# --- what others need -----------------------------------------------------------------
+
+
+class FakeMemory:
+    """A machine of 16 GiB whose available memory is set by the test."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.available_gib = 8.0
+        self.pressure = tmp_path / "pressure"
+        monkeypatch.setattr(memory, "memory_watch", memory.MemoryWatch())
+        monkeypatch.setattr(engine_module, "memory_watch", memory.memory_watch)
+        monkeypatch.setattr(memory, "_PRESSURE", self.pressure)
+        monkeypatch.setattr(memory, "_BELIEVED_S", 0.0)
+        monkeypatch.setattr(psutil, "virtual_memory", self._read)
+
+    def _read(self) -> Any:
+        available = int(self.available_gib * GIB)
+        return SimpleNamespace(total=16 * GIB, available=available)
+
+    def stall(self, percent: float) -> None:
+        some = f"some avg10={percent:.2f} avg60=0.00 avg300=0.00 total=0"
+        self.pressure.write_text(f"{some}\nfull {some[5:]}\n")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeMemory:
+    return FakeMemory(monkeypatch, tmp_path)
+
+
+def test_memory_is_short_where_little_is_left_or_work_waits_for_it(
+    machine: FakeMemory,
+) -> None:
+    """By what is available, and by Linux's own account of stalls."""
+    assert not memory_is_short()
+    machine.available_gib = 0.7
+    assert memory_is_short()
+    machine.available_gib = 0.9
+    assert not memory_is_short()
+    machine.stall(40.0)
+    assert memory_is_short()
+    machine.stall(0.5)
+    assert not memory_is_short()
+    machine.pressure.write_text("nonsense")
+    assert not memory_is_short()
+
+
+def test_idle_caches_are_given_back_where_memory_is_short(
+    machine: FakeMemory, tmp_path: Path
+) -> None:
+    """The document somebody writes keeps its own; status says what was done."""
+    engine = native_engine(write_native(tmp_path / "m", 1024), 1024)
+    other = FillRequest("import os\n" * 90, "\n", max_new_tokens=6)
+    engine.fill(other)
+    first = engine.fill(_ASK)
+    assert engine.fill(other).statistics.reused_tokens > 100
+    machine.available_gib = 0.1
+    engine.fill(_ASK)
+    assert "memory was short: 1 idle caches given back" in engine.info.notes
+    machine.available_gib = 8.0
+    assert engine.fill(other).statistics.reused_tokens == 0
+    again = engine.fill(_ASK)
+    assert again.candidates == first.candidates
+    assert again.statistics.reused_tokens > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts resident pages")
+def test_what_is_given_back_is_the_systems_again(tmp_path: Path) -> None:
+    """Not only forgotten: its pages are gone."""
+    backend: Any = native_engine(write_native(tmp_path, 4096), 4096).backend
+    backend.forward([5] * 4000)
+    backend.select(1)
+    process = psutil.Process()
+    full = process.memory_info().rss
+    backend.release(0)
+    assert full - process.memory_info().rss > 24 << 20
+
+
+async def test_look_ahead_spares_a_machine_short_of_memory(
+    machine: FakeMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one on its battery; memory is the greater need."""
+    monkeypatch.setattr(
+        psutil,
+        "sensors_battery",
+        lambda: SimpleNamespace(power_plugged=False),
+        raising=False,
+    )
+    assert await MachineLoad().need() == "battery"
+    machine.available_gib = 0.1
+    assert await MachineLoad().need() == "memory"
+    monkeypatch.setattr(psutil, "sensors_battery", lambda: None)
+    machine.available_gib = 8.0
+    assert await MachineLoad().need() == ""
