@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import psutil
 
 from tests.editors.installing import (
     NotInstallableError,
@@ -177,6 +178,10 @@ class Neovim:
             self._process.stdin.close()
         self._process.stdout.close()
 
+    def servers(self) -> list[psutil.Process]:
+        """Return the processes that Neovim started."""
+        return psutil.Process(self._process.pid).children(recursive=True)
+
     # --- the protocol ------------------------------------------------------
 
     def request(self, method: str, *arguments: Any) -> Any:
@@ -253,6 +258,10 @@ class Neovim:
         """Wait for exactly this ghost text."""
         return self.see(lambda frame: frame.ghost == rows, f"the ghost text {rows}")
 
+    def see_row(self, text: str) -> Frame:
+        """Wait until the cursor's row is this, ghost text included."""
+        return self.see(lambda frame: frame.rows[frame.cursor[0]] == text, repr(text))
+
     def until(
         self, holds: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S
     ) -> Any:
@@ -269,8 +278,12 @@ class Neovim:
         """Run Lua; ``...`` are the arguments."""
         return self.request("nvim_exec_lua", code, list(arguments))
 
+    def edit(self, path: Path) -> None:
+        """Open a file."""
+        self.lua("vim.cmd.edit(vim.fn.fnameescape(...))", str(path))
+
     def command(self, line: str) -> str:
-        """Run an Ex command and return what it prints."""
+        """Run an Ex command silently and return what it would have printed."""
         output: str = self.request("nvim_exec2", line, {"output": True})["output"]
         return output
 

@@ -39,8 +39,8 @@ VERSIONS = VARIANTS[:2]
 _CONFIGURATION = """
 vim.opt.runtimepath:prepend([==[{plugin}]==])
 vim.g.lsp_stablecode = {{ cmd = {command}, ghost_text = '{ghost_text}' }}
--- What is told to the server, and how many of its suggestions came.
-notified, num_answers = {{}}, 0
+-- What the server is told, and how many suggestions it was asked for.
+notified, num_asked = {{}}, 0
 vim.api.nvim_create_autocmd('LspNotify', {{
   callback = function(event)
     table.insert(notified, {{ event.data.method, event.data.params }})
@@ -49,11 +49,16 @@ vim.api.nvim_create_autocmd('LspNotify', {{
 vim.api.nvim_create_autocmd('LspRequest', {{
   callback = function(event)
     local method, type = event.data.request.method, event.data.request.type
-    if method == 'textDocument/inlineCompletion' and type == 'complete' then
-      num_answers = num_answers + 1
+    if method == 'textDocument/inlineCompletion' and type == 'pending' then
+      num_asked = num_asked + 1
     end
   end,
 }})
+"""
+_CLIENT_IDS = """
+return vim.tbl_map(function(client)
+  return client.id
+end, vim.lsp.get_clients({ name = 'lsp-stablecode' }))
 """
 _IS_READY = """
 local client = vim.lsp.get_clients({ name = 'lsp-stablecode', bufnr = 0 })[1]
@@ -70,7 +75,8 @@ return answer and answer.result and answer.result.state == 'ready' or false
 class Editing:
     """An editor and what tests do in it."""
 
-    def __init__(self, neovim: Neovim, project: Path) -> None:
+    def __init__(self, variant: Variant, neovim: Neovim, project: Path) -> None:
+        self.variant = variant
         self.neovim = neovim
         self.project = project
         self._numbers = itertools.count(1)
@@ -89,7 +95,8 @@ class Editing:
         neovim.until(
             lambda: neovim.request("nvim_get_mode")["mode"] == "n", "Normal mode"
         )
-        neovim.lua("vim.cmd.edit(vim.fn.fnameescape(...)) notified = {}", str(path))
+        neovim.lua("notified = {}")
+        neovim.edit(path)
         neovim.until(lambda: neovim.lua(_IS_READY), "the model is there")
 
     def notifications(self, method: str) -> list[dict[str, Any]]:
@@ -97,10 +104,47 @@ class Editing:
         told = self.neovim.lua("return notified")
         return [params for name, params in told if name == method]
 
-    def num_answers(self) -> int:
-        """Return how many requests for suggestions were answered so far."""
-        number: int = self.neovim.lua("return num_answers")
+    def num_asked(self) -> int:
+        """Return how many requests for suggestions were sent so far.
+
+        What is on the screen was followed by its request, if there is one.
+        """
+        number: int = self.neovim.lua("return num_asked")
         return number
+
+    def num_accepted(self) -> int:
+        """Return how many suggestions the server was told were accepted."""
+        number: int = self.ask_server("status")["accepted"]
+        return number
+
+    def change_settings(self, **settings: Any) -> None:
+        """Change the server's settings; those that are not named become default."""
+        self.neovim.lua("require('lsp-stablecode').setup({ settings = ... })", settings)
+
+    def restart(self, capabilities: dict[str, Any]) -> None:
+        """Start the server anew, with other capabilities."""
+        neovim = self.neovim
+        neovim.lua(
+            "vim.lsp.config('lsp-stablecode', { capabilities = ... })", capabilities
+        )
+        before = neovim.lua(_CLIENT_IDS)
+        neovim.command("LspStablecode restart")
+        self._see_another_server(before)
+
+    def kill_server(self) -> None:
+        """Kill the server, and wait until there is another one with its model."""
+        before = self.neovim.lua(_CLIENT_IDS)
+        for one in self.neovim.servers():
+            one.kill()
+        self._see_another_server(before)
+
+    def _see_another_server(self, before: list[int]) -> None:
+        neovim = self.neovim
+        neovim.until(
+            lambda: (now := neovim.lua(_CLIENT_IDS)) and not set(now) & set(before),
+            "another server",
+        )
+        neovim.until(lambda: neovim.lua(_IS_READY), "its model is there")
 
     def ask_server(self, command: str, *arguments: Any) -> Any:
         """Run a command of the server."""
@@ -141,4 +185,4 @@ def start(
     with Neovim(
         program, folder / "home", before + configuration + after, *arguments
     ) as neovim:
-        yield Editing(neovim, project)
+        yield Editing(variant, neovim, project)

@@ -6,6 +6,7 @@ local menu = require('lsp-stablecode.menu')
 local server = require('lsp-stablecode.server')
 local status = require('lsp-stablecode.status')
 local suggestions = require('lsp-stablecode.suggestions')
+local tracking = require('lsp-stablecode.tracking')
 
 local api = vim.api
 
@@ -30,6 +31,7 @@ end
 ---@param bufnr integer
 local function attach(client, bufnr)
   server.add_folder(client, bufnr)
+  tracking.attach(client, bufnr)
   suggestions.attach(client, bufnr)
   -- After the user's own LspAttach, which may map the same keys.
   vim.schedule(function()
@@ -56,8 +58,8 @@ function M.listen()
     end
   end)
   on('LspDetach', function(event)
-    if our_client(event) then
-      suggestions.detach(event.data.client_id, event.buf)
+    if our_client(event) and suggestions.detach(event.data.client_id, event.buf) then
+      tracking.detach(event.buf)
       keys.unmap(event.buf)
     end
   end)

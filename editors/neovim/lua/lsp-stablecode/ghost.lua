@@ -53,7 +53,6 @@ local function draw_pieces(bufnr, row, column, pieces, line, more)
       api.nvim_buf_set_extmark(bufnr, namespace, row, at, {
         virt_text = chunks,
         virt_text_pos = 'inline',
-        hl_mode = 'combine',
       })
     end
   end
@@ -91,7 +90,9 @@ local function draw_lines(bufnr, row, column, rest, line, more)
     virt_text_pos = is_covering and 'overlay' or 'inline',
     virt_lines = rows,
     virt_lines_overflow = 'scroll',
-    hl_mode = 'combine',
+    -- Over other text it takes the cursor line's background, which inline text has
+    -- anyway; inline, it would also take the next character's colour.
+    hl_mode = is_covering and 'combine' or 'replace',
   })
 end
 

@@ -1,6 +1,7 @@
 --- Accepting: the text, or a part of it, goes into the buffer as one undo step.
 
 local candidates = require('lsp-stablecode.candidate')
+local menu = require('lsp-stablecode.menu')
 local suggestions = require('lsp-stablecode.suggestions')
 
 local api = vim.api
@@ -61,6 +62,7 @@ function M.insert(part)
   if not rest or not candidate or not client then
     return
   end
+  menu.close()
   local length = length_of(rest.text, part)
   local row, column = unpack(api.nvim_win_get_cursor(0))
   local num_superfluous = candidates.num_superfluous(rest, length)

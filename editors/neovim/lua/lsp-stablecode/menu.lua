@@ -58,12 +58,15 @@ local function builtin_menu()
   }
 end
 
+--- nvim-cmp says that its menu is closed some keys before its window is.
+local is_cmp_closed = false
+
 ---@return lsp-stablecode.Menu?
 local function cmp_menu()
   local cmp = package.loaded['cmp']
   -- `cmp.visible()` would wait for its filter, up to a second.
   local view = cmp and cmp.core and cmp.core.view
-  if not view or not view:visible() then
+  if not view or is_cmp_closed or not view:visible() then
     return nil
   end
   local entry = view:get_selected_entry()
@@ -100,6 +103,15 @@ function M.state()
   return menu
 end
 
+--- Close the menu: its items are no longer about the text. Neovim's own is closed by
+--- the keys that accept, and nvim-cmp's by the change.
+function M.close()
+  local blink = package.loaded['blink.cmp']
+  if blink then
+    pcall(blink.hide)
+  end
+end
+
 local is_watching_cmp = false
 
 --- Call back whenever a plugin's menu opens or closes; Neovim's own has autocommands.
@@ -118,8 +130,12 @@ function M.watch(group, callback)
       if cmp then
         is_watching_cmp = true
         pcall(function()
-          cmp.event:on('menu_opened', callback)
-          cmp.event:on('menu_closed', callback)
+          for event, is_closed in pairs({ menu_opened = false, menu_closed = true }) do
+            cmp.event:on(event, function()
+              is_cmp_closed = is_closed
+              callback()
+            end)
+          end
         end)
       end
     end,

@@ -1,5 +1,7 @@
 --- Asking the server: one request at a time, and the one before it is cancelled.
 
+local tracking = require('lsp-stablecode.tracking')
+
 local api = vim.api
 local log = require('vim.lsp.log')
 
@@ -89,6 +91,7 @@ function M.send(client, is_by_hand, selected, on_answer)
       selectedCompletionInfo = selected_info(client, place, selected),
     },
   }
+  tracking.catch_up(client, place.bufnr)
   local is_sent, id = client:request(M.METHOD, params, function(problem, result)
     if pending ~= request then
       return

@@ -11,15 +11,22 @@ M.VERSION = '0.1.0'
 
 --- Delays before one start after another. After so many the user is told, and a
 --- server that lived for a while begins from the first one again.
-local RESTART_DELAYS_MS = { 100, 1000, 3000, 10000, 30000 }
+local RESTART_DELAYS_MS = { 0, 500, 2000, 5000 }
 local LIVED_LONG_MS = 60000
 
---- SIGTERM: somebody asked it to end.
-local MEANT_SIGNALS = { [0] = true, [15] = true }
+--- Somebody asked it to end.
+local SIGTERM = 15
 
 local num_restarts = 0
 local started_ms = 0
 local has_told_missing = false
+
+--- Tell the user, in one line: a longer message would wait for a key.
+---@param text string
+---@param level integer One of |vim.log.levels|
+local function say(text, level)
+  vim.notify('lsp-stablecode: ' .. text, level)
+end
 
 --- The command line in the clone that this plugin is a part of, after `make setup`.
 ---@return string?
@@ -70,8 +77,7 @@ local function is_there()
   end
   if not has_told_missing then
     has_told_missing = true
-    -- Short enough for one line: a longer message would wait for a key.
-    vim.notify('lsp-stablecode: no server found; :checkhealth lsp-stablecode', vim.log.levels.WARN)
+    say('no server found; see :checkhealth lsp-stablecode', vim.log.levels.WARN)
   end
   return false
 end
@@ -121,17 +127,16 @@ function M.start(bufnr)
 end
 
 ---@param buffers integer[]
-local function start_again(buffers)
+---@param why string
+local function start_again(buffers, why)
   num_restarts = vim.uv.now() - started_ms > LIVED_LONG_MS and 1 or num_restarts + 1
   local delay = RESTART_DELAYS_MS[num_restarts]
   if not delay then
     num_restarts = 0
-    vim.notify(
-      'lsp-stablecode: the server keeps dying; see :LspStablecode log, then :LspStablecode restart',
-      vim.log.levels.ERROR
-    )
+    say('the server keeps dying; see :LspStablecode log', vim.log.levels.ERROR)
     return
   end
+  say(('the server died (%s) and is started again'):format(why), vim.log.levels.WARN)
   vim.defer_fn(function()
     if not vim.lsp.is_enabled(M.NAME) then
       return
@@ -144,24 +149,44 @@ local function start_again(buffers)
   end, delay)
 end
 
+--- How the process ended whose end is being reported to Neovim.
+---@type { code: integer, signal: integer }?
+local ending
+
+--- Start the process. Neovim does not learn how it ends: it would report that at such
+--- length that it waits for a key, and whoever is typing would lose one.
+---@param dispatchers vim.lsp.rpc.Dispatchers
+---@return vim.lsp.rpc.PublicClient
+local function spawn(dispatchers)
+  started_ms = vim.uv.now()
+  local report = dispatchers.on_exit
+  dispatchers.on_exit = function(code, signal)
+    ending = { code = code, signal = signal }
+    report(0, 0)
+    ending = nil
+  end
+  return vim.lsp.rpc.start(assert(M.command(), 'the server is not there any more'), dispatchers)
+end
+
 ---@param code integer
 ---@param signal integer
 ---@param client_id integer
 local function on_exit(code, signal, client_id)
+  local ended = ending or { code = code, signal = signal }
   local client = vim.lsp.get_client_by_id(client_id)
   local buffers = client and vim.tbl_keys(client.attached_buffers) or {}
   vim.schedule(function()
     require('lsp-stablecode.status').forget(client_id)
-    local is_meant = code == 0 and MEANT_SIGNALS[signal] or signal == 15
+    local is_meant = ended.signal == SIGTERM or ended.signal == 0 and ended.code == 0
     if not is_meant and vim.v.exiting == vim.NIL then
-      start_again(buffers)
+      local is_killed = ended.signal ~= 0
+      start_again(buffers, is_killed and 'signal ' .. ended.signal or 'code ' .. ended.code)
     end
   end)
 end
 
 ---@param client vim.lsp.Client
 local function on_init(client)
-  started_ms = vim.uv.now()
   if not require('lsp-stablecode.suggestions').is_builtin() then
     -- Else Neovim 0.12 would ask and draw too, once a user enables its own.
     client.server_capabilities.inlineCompletionProvider = nil
@@ -195,9 +220,7 @@ function M.config()
   require('lsp-stablecode.events').listen()
   return {
     -- A function, so that the server is looked for at each start.
-    cmd = function(dispatchers)
-      return vim.lsp.rpc.start(assert(M.command(), 'the server is not there any more'), dispatchers)
-    end,
+    cmd = spawn,
     -- No `filetypes`: the server knows many languages, and those it should not serve.
     root_markers = { '.git' },
     root_dir = function(bufnr, on_dir)

@@ -43,7 +43,7 @@ local function note(client_id, status)
     data = status,
   })
   vim.cmd.redrawstatus({ bang = true })
-  if status.kind == 'Normal' and before and before.kind == 'Inactive' then
+  if status.kind == 'Normal' and (not before or before.kind == 'Inactive') then
     -- What was asked while the model was loaded was answered with nothing.
     vim.schedule(require('lsp-stablecode.suggestions').refresh)
   end

@@ -277,13 +277,16 @@ end
 
 ---@param client_id integer
 ---@param bufnr integer
+---@return boolean is_last Whether no other client of ours has taken its place
 function M.detach(client_id, bufnr)
-  if client_ids[bufnr] == client_id then
-    client_ids[bufnr] = nil
-    if bufnr == api.nvim_get_current_buf() then
-      M.clear()
-    end
+  if client_ids[bufnr] ~= client_id then
+    return false
   end
+  client_ids[bufnr] = nil
+  if bufnr == api.nvim_get_current_buf() then
+    M.clear()
+  end
+  return true
 end
 
 ---@param bufnr integer

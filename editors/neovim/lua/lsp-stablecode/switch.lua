@@ -14,21 +14,29 @@ M.scopes = { 'global', 'buffer', 'language' }
 
 local is_on_globally = true
 
---- What was toggled for file types since the start; the options hold what was before.
+--- What was toggled for file types, where the options say otherwise.
 ---@type table<string, boolean>
 local by_filetype = {}
 
 ---@param filetype string
 ---@return boolean
-local function is_filetype_on(filetype)
-  local chosen = by_filetype[filetype]
+local function is_chosen(filetype)
+  local filetypes = options.get().filetypes
+  local chosen = filetypes[filetype]
   if chosen == nil then
-    chosen = options.get().filetypes[filetype]
-  end
-  if chosen == nil then
-    chosen = options.get().filetypes['*']
+    chosen = filetypes['*']
   end
   return chosen ~= false
+end
+
+---@param filetype string
+---@return boolean
+local function is_filetype_on(filetype)
+  local is_on = by_filetype[filetype]
+  if is_on == nil then
+    is_on = is_chosen(filetype)
+  end
+  return is_on
 end
 
 --- Return which switch is off for a buffer, or nil where all are on.
@@ -55,8 +63,12 @@ function M.toggle(scope, bufnr)
     return is_on
   elseif scope == 'language' then
     local filetype = vim.bo[bufnr].filetype
-    by_filetype[filetype] = not is_filetype_on(filetype)
-    return by_filetype[filetype]
+    local is_on = not is_filetype_on(filetype)
+    by_filetype[filetype] = nil
+    if is_on ~= is_chosen(filetype) then
+      by_filetype[filetype] = is_on
+    end
+    return is_on
   end
   is_on_globally = not is_on_globally
   return is_on_globally
