@@ -131,7 +131,7 @@ def test_who_moves_in_the_menu_sees_no_ghost_text(neovim: Neovim) -> None:
     neovim.until(lambda: neovim.line.strip() in ("sizeable", "sizes"), "an item")
     neovim.see_ghost()
     neovim.lua("close_menu()")
-    neovim.see_ghost("ze = width * height")
+    neovim.see(lambda frame: frame.ghost, "ghost text again")
 
 
 def test_ghost_text_can_stay_away_from_menus(neovim: Neovim) -> None:
