@@ -50,7 +50,7 @@ def demo(
 def ghost(text: str, num_replaced: int = 0) -> Ghost:
     """Return a suggestion as the demo holds it."""
     item = types.InlineCompletionItem(
-        text, range=range_of(Item(text, (0, 0), (0, num_replaced), "1.0"))
+        text, range=range_of(Item(text, (0, 0), (0, num_replaced), "1.0", ""))
     )
     return Ghost(text, num_replaced, item)
 
