@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ import psutil
 import pytest
 
 from tests.editors.installing import NotInstallableError
-from tests.editors.samples import NUM_LONG_LINES, SHAPES, make_project, server_command
+from tests.editors.samples import (
+    NUM_LONG_LINES,
+    SHAPES,
+    TABS,
+    make_project,
+    server_command,
+)
 from tests.editors.vscode import NAME, VSCode
-from tests.editors.vscode_install import build_extension, install_tools
+from tests.editors.vscode_install import packaged_extension
 
 pytestmark = pytest.mark.editor
 
@@ -37,8 +44,7 @@ def vscode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VSCode]:
     """One VS Code for all tests here, with the extension and the echo engine."""
     folder = tmp_path_factory.mktemp("vscode")
     try:
-        tools = install_tools()
-        build_extension(tools, folder / "lsp-stablecode.vsix")
+        tools, vsix = packaged_extension()
     except NotInstallableError as error:
         pytest.skip(f"{NAME}: {error}")
     window = VSCode(tools, folder, make_project(folder))
@@ -50,7 +56,7 @@ def vscode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VSCode]:
         "lsp-stablecode.logLevel": "info",
     }
     try:
-        window.install(folder / "lsp-stablecode.vsix")
+        window.install(vsix)
         window.start(settings)
         yield window
     finally:
@@ -144,8 +150,9 @@ def test_words_and_lines_are_accepted_and_the_server_told(
     window.wait(lambda: len(trace("accepted")) == 2, "two acceptances in part")
     word, line = trace("accepted")
     assert word["characters"] == len("ze")
-    # Each answer to a key is an item of its own, with the rest of the text.
-    assert line["characters"] in {len(f"{REST}\n"), len(" width * height\n")}
+    # Each answer to a key is an item of its own, which has the rest of the text.
+    whole = len(f"{REST}\n")
+    assert line["characters"] in {whole - taken for taken in range(len("ze =") + 1)}
     window.press("Control+Z")
     window.wait(lambda: window.line == "    size =", "one step back")
 
@@ -232,8 +239,8 @@ def test_emoji_before_the_cursor_move_nothing(window: VSCode) -> None:
 
 
 def test_tabs_stay_tabs(window: VSCode) -> None:
-    path = window.open("tabs.go")
-    before = path.read_text()
+    before = TABS
+    window.open(write(window, "tabs.go", before))
     window.press("Tab")
     window.type("si")
     window.wait_for_ghost("ze := width * 2")
@@ -398,7 +405,7 @@ def test_switched_off_for_one_language(
     window.choose("for python")
     window.wait(lambda: window.status_icon == "circle-slash", "the status")
     assert_silent(window, "    si", trace)
-    window.open("tabs.go")
+    window.open(write(window, "other.go", TABS))
     window.wait(lambda: window.status_icon == "sparkle", "the status of another file")
     window.press("Tab")
     window.type("si")
@@ -507,17 +514,14 @@ def test_doctor_reports(window: VSCode) -> None:
 
 
 def test_the_log_is_shown(window: VSCode) -> None:
+    window.command("lsp-stablecode.restartServer")
     window.command("lsp-stablecode.showLog")
-    window.wait(
-        lambda: (
-            "runs"
-            in window.browser(
-                "return (await page.locator('.output-view, .panel .view-lines')"
-                ".allInnerTexts()).join(' ');"
-            )
-        ),
-        "the log",
-    )
+    shown = """
+        const editors = vscode.window.visibleTextEditors;
+        const output = editors.find(({ document }) => document.uri.scheme === "output");
+        return output?.document.getText() ?? "";
+    """
+    window.wait(lambda: "lsp-stablecode 0." in window.code(shown), "the log")
     window.command("workbench.action.closePanel")
 
 
@@ -575,3 +579,65 @@ def test_the_starter_model_completes(window: VSCode) -> None:
     window.press("Tab")
     window.wait(lambda: "a * b" in window.line, "the line")
     window.set(model=None)
+
+
+# --- how long it takes ------------------------------------------------------
+
+# What answers at once, with what the server would say.
+CONSTANT = """
+const provideInlineCompletionItems = (document, position) => {
+  const range = new vscode.Range(position, position);
+  return [new vscode.InlineCompletionItem(args.text, range)];
+};
+kept.constant = vscode.languages.registerInlineCompletionItemProvider(
+  { pattern: "**" }, { provideInlineCompletionItems });
+"""
+NUM_KEYS = 25
+MOST_ADDED_MS = 150
+
+
+def test_the_client_adds_little_to_the_servers_time(
+    window: VSCode, trace: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    """From key to ghost text, beside a provider in VS Code that answers at once."""
+    window.set(debounceMs=0, lookAhead="never")
+    open_shapes(window, "timed.py")
+    window.type("    si")
+    whole_ms = times_to_ghost(window)
+    asked = [one for one in trace("completion") if one["outcome"] != "cancelled"]
+    server_ms = statistics.median(one["totalMs"] for one in asked[-NUM_KEYS:])
+    window.set(enable=False)
+    window.wait_for_ghost("")
+    window.code(CONSTANT, text=REST)
+    ask = "editor.action.inlineSuggest.trigger"
+    window.wait(lambda: window.command(ask) or window.ghost, "the constant")
+    least_ms = times_to_ghost(window)
+    window.code("kept.constant.dispose();")
+    added_ms = whole_ms - least_ms - server_ms
+    print(
+        f"key to ghost text, median of {NUM_KEYS}: {whole_ms:.1f} ms; a constant: "
+        f"{least_ms:.1f} ms; the server: {server_ms:.1f} ms; added: {added_ms:.1f} ms"
+    )
+    assert added_ms < MOST_ADDED_MS
+
+
+def times_to_ghost(window: VSCode) -> float:
+    """Return the median of the milliseconds from a key to its ghost text."""
+    times = []
+    for _ in range(NUM_KEYS):
+        # Taking a key back asks for suggestions, too.
+        window.wait(lambda: window.ghost, "ghost text before the key")
+        window.press("Escape")
+        window.wait_for_ghost("")
+        times.append(
+            window.browser(
+                """
+                await page.evaluate("seen.timeNextKey()");
+                await page.keyboard.press("z");
+                return await page.evaluate("seen.time");
+                """
+            )
+        )
+        window.press("Escape", "Backspace")
+        window.wait(lambda: window.line == "    si", "the line as it was")
+    return statistics.median(times)

@@ -83,33 +83,89 @@ shown."
 A suggestion that was asked for by hand is shown all the same."
   :type '(repeat function))
 
-(defconst lsp-stablecode--setting-types
-  (let ((when '(choice (const "auto") (const "always") (const "never"))))
-    `((:model string)
-      (:device string)
-      (:dtype (choice (const "auto") (const "bfloat16") (const "float16")
-                      (const "float32") (const "int8") (const "int4")))
-      (:cacheDtype (choice (const "auto") (const "bfloat16") (const "int8")))
-      (:threads (choice (const "auto") natnum))
-      (:contextTokens (choice (const "auto") natnum))
-      (:maxNewTokens natnum)
-      (:temperature number)
-      (:candidates natnum)
-      (:multiLine ,when)
-      (:fimOrder (choice (const "auto") (const "psm") (const "spm")))
-      (:debounceMs (choice (const "auto") natnum))
-      (:context boolean)
-      (:leastConfidence (choice (const "auto") number))
-      (:learnFromUse boolean)
-      (:lookAhead ,when)
-      (:enable boolean)
-      (:disabledLanguages (repeat string))
-      (:exclude (repeat string))
-      (:completionFallback ,when)
-      (:allowDownload boolean)
-      (:logLevel (choice (const "error") (const "warning") (const "info")
-                         (const "debug")))))
-  "The server's settings and what each may hold, as types of `defcustom'.")
+;; Written by tests/editors/emacs_settings.py.
+;; settings:begin
+(defconst lsp-stablecode--settings
+  '((:model string
+     "A name from lsp-stablecode models list, a directory, a GGUF file or a \
+Hugging Face repository.")
+    (:device string
+     "Where the model is computed.")
+    (:dtype (choice (const "auto") (const "bfloat16") (const "float16")
+              (const "float32") (const "int8") (const "int4"))
+     "The number format of the weights; auto takes what is fast here and loses \
+little.")
+    (:cacheDtype (choice (const "auto") (const "bfloat16") (const "int8"))
+     "The number format of a processor's cache of keys and values; auto takes \
+int8 only where it saves much memory.")
+    (:threads (choice (const "auto") natnum)
+     "How many processor threads compute; auto takes one per core, at most 8.")
+    (:contextTokens (choice (const "auto") natnum)
+     "Tokens that prompt and completion may hold together.")
+    (:memoryGib (choice (const "auto") number)
+     "GiB of memory that weights and caches may take together; auto takes what \
+is quick and fits what is free.")
+    (:maxNewTokens natnum
+     "The most tokens in one suggestion.")
+    (:temperature number
+     "At 0 the same text at the same place always gets the same suggestion.")
+    (:candidates natnum
+     "How many different suggestions to seek when asked by hand.")
+    (:multiLine (choice (const "auto") (const "always") (const "never"))
+     "Whether to suggest a whole block; auto decides from the cursor's place.")
+    (:fimOrder (choice (const "auto") (const "psm") (const "spm"))
+     "Whether the prompt puts the text before the cursor first (psm) or the \
+text after it (spm).")
+    (:debounceMs (choice (const "auto") natnum)
+     "Milliseconds of rest before a suggestion is computed; auto follows your \
+typing.")
+    (:context boolean
+     "Whether a prompt may hold text of other documents: open ones, what you \
+edited lately, definitions of names used at the cursor.")
+    (:leastConfidence (choice (const "auto") number)
+     "A suggestion that nobody asked for by hand is shown if it is right at \
+least this probably; auto follows what you accept.")
+    (:learnFromUse boolean
+     "Whether to count, on this machine, which suggestions you accept; no text \
+is kept.")
+    (:lookAhead (choice (const "auto") (const "always") (const "never"))
+     "Whether to compute what follows a suggestion while it is shown; auto \
+does unless the computer runs on its battery or is short of memory.")
+    (:unloadAfterMinutes (choice (const "auto") natnum)
+     "After so long without a request the model's memory is freed, until \
+somebody asks again; auto is 30, and 0 keeps it.")
+    (:enable boolean
+     "Whether to suggest anything.")
+    (:disabledLanguages (repeat string)
+     "LSP language ids, such as markdown, without suggestions.")
+    (:exclude (repeat string)
+     "Globs as in .gitignore; documents that match never enter a prompt.")
+    (:completionFallback (choice (const "auto") (const "always") (const "never"))
+     "Whether to offer suggestions in the completion menu; auto does so for \
+editors without inline completion.")
+    (:allowDownload boolean
+     "Whether a missing model may be fetched from the Hugging Face hub.")
+    (:backend (choice (const "local") (const "openai"))
+     "Whether this machine computes the model, or a server that speaks \
+OpenAI's completions API, such as vLLM: with openai, text around the \
+cursor is sent to endpoint.")
+    (:endpoint string
+     "That server's address, for backend openai.")
+    (:remoteModel string
+     "Which of that server's models to ask, by its name there; auto takes the \
+first. model says which one that is, where its name does not.")
+    (:apiKeyFile string
+     "A file with the key for that server, never the key itself; auto takes \
+the environment variable LSP_STABLECODE_API_KEY, or the file that \
+LSP_STABLECODE_API_KEY_FILE names.")
+    (:remoteTimeoutMs natnum
+     "Milliseconds without a token after which a request to that server is \
+given up.")
+    (:logLevel (choice (const "error") (const "warning") (const "info")
+              (const "debug"))
+     "How much is written to stderr."))
+  "The server's settings: what each may hold, and what it is for.")
+;; settings:end
 
 (defcustom lsp-stablecode-settings nil
   "The server's settings, such as (:model \"starter\" :maxNewTokens 64).
@@ -117,7 +173,12 @@ What is not named here has the server's default.  The README's
 section \"Settings\" says what each is for.
 
 `lsp-stablecode-set' and Customize tell a running server of changes."
-  :type `(plist :options ,lsp-stablecode--setting-types)
+  :type `(plist :options
+                ,(mapcar (pcase-lambda (`(,key ,type ,purpose))
+                           `((const :tag ,(substring (symbol-name key) 1)
+                                    :doc ,purpose ,key)
+                             ,type))
+                         lsp-stablecode--settings))
   :initialize #'custom-initialize-default
   :set (lambda (symbol value)
          (set-default symbol value)
@@ -170,7 +231,7 @@ Install lsp-stablecode, or name its place in `lsp-stablecode-command'."
   (let ((section (make-hash-table :test #'equal)))
     (cl-loop for (key value) on (default-value 'lsp-stablecode-settings) by #'cddr
              do (puthash (substring (symbol-name key) 1)
-                         (pcase (cadr (assq key lsp-stablecode--setting-types))
+                         (pcase (cadr (assq key lsp-stablecode--settings))
                            ('boolean (if (memq value '(nil :json-false))
                                          :json-false
                                        t))
@@ -184,18 +245,20 @@ Install lsp-stablecode, or name its place in `lsp-stablecode-command'."
   (vconcat (mapcar (lambda (_item) (lsp-stablecode--configuration))
                    (lsp-get params :items))))
 
+(defun lsp-stablecode--ours-p (workspace)
+  "Whether WORKSPACE is one of our server."
+  (and workspace
+       (memq (lsp--client-server-id (lsp--workspace-client workspace))
+             '(lsp-stablecode lsp-stablecode-tramp))))
+
 (defun lsp-stablecode--workspaces ()
   "Return the workspaces of all running servers."
-  (seq-filter (lambda (workspace)
-                (memq (lsp--client-server-id (lsp--workspace-client workspace))
-                      '(lsp-stablecode lsp-stablecode-tramp)))
-              (lsp--session-workspaces (lsp-session))))
+  (seq-filter #'lsp-stablecode--ours-p (lsp--session-workspaces (lsp-session))))
 
 (defun lsp-stablecode--workspace ()
   "Return the workspace of this buffer's server, or nil."
   (seq-find (lambda (workspace)
-              (and (memq (lsp--client-server-id (lsp--workspace-client workspace))
-                         '(lsp-stablecode lsp-stablecode-tramp))
+              (and (lsp-stablecode--ours-p workspace)
                    (eq (lsp--workspace-status workspace) 'initialized)))
             lsp--buffer-workspaces))
 
@@ -263,12 +326,59 @@ CALLBACK gets the result."
   ;; One model in memory, however many projects are open.
   :multi-root t
   :initialization-options #'lsp-stablecode--initialization-options
+  :before-file-open-fn #'lsp-stablecode--return-columns
   :request-handlers
   (lsp-ht ("workspace/configuration" #'lsp-stablecode--answer-configuration))
   :notification-handlers
   (lsp-ht ("didChangeStatus" #'lsp-stablecode--on-status)
           ("$/progress" #'lsp-stablecode--on-progress))
   :after-open-fn #'lsp-stablecode--start))
+
+;;;; Columns
+
+;; What a column is the servers agree upon with lsp-mode one by one, but lsp-mode
+;; counts in one way per buffer, that of the server that was opened last.  Others
+;; then get what they do not understand; ruff panics at the first emoji.  So the
+;; buffer's way is left to the other servers, and ours is used for our server only.
+
+(defvar-local lsp-stablecode--end-column nil
+  "The column in Emacs's characters where the text about to change ends.")
+
+(defun lsp-stablecode--return-columns (workspace)
+  "Let this buffer count columns as its servers other than WORKSPACE's want it."
+  (when-let* ((others (seq-filter (lambda (other)
+                                    (and (not (eq other workspace))
+                                         (memq (current-buffer)
+                                               (lsp--workspace-buffers other))))
+                                  (lsp--session-workspaces (lsp-session))))
+              (encoding (seq-some (lambda (other)
+                                    (lsp:server-capabilities-position-encoding?
+                                     (lsp--workspace-server-capabilities other)))
+                                  others)))
+    (lsp--set-position-encoding encoding)))
+
+(defun lsp-stablecode--note-end-column (_start end)
+  "Remember the column of END, where the text about to change ends."
+  (setq lsp-stablecode--end-column
+        (lsp-save-restriction-and-excursion
+          (goto-char end)
+          (- end (line-beginning-position)))))
+
+(defun lsp-stablecode--in-characters (function &rest arguments)
+  "Call FUNCTION with ARGUMENTS, counting columns in characters for our server.
+That is UTF-32, which lsp-mode prefers and the server agrees to."
+  (if (not (lsp-stablecode--ours-p lsp--cur-workspace))
+      (apply function arguments)
+    (let ((lsp--position-column-function #'lsp--utf-32-column)
+          (lsp--move-to-column-function #'lsp--move-to-utf-32-column)
+          (lsp--before-change-vals (copy-tree lsp--before-change-vals)))
+      (when lsp-stablecode--end-column
+        (plist-put (plist-get lsp--before-change-vals :end-pos)
+                   :character lsp-stablecode--end-column))
+      (apply function arguments))))
+
+(advice-add 'lsp--text-document-content-change-event
+            :around #'lsp-stablecode--in-characters)
 
 ;;;; The suggestion that is shown
 
@@ -285,8 +395,11 @@ server knows were shown."
 (defvar-local lsp-stablecode--shown nil
   "The suggestion that is shown in this buffer, or nil.")
 
-(defvar-local lsp-stablecode--keys-active nil
-  "Whether the keys of `lsp-stablecode-suggestion-map' are ours.")
+(defvar-local lsp-stablecode--keys nil
+  "Whether the keys of `lsp-stablecode-suggestion-map' are there.")
+
+(defvar-local lsp-stablecode--keys-first nil
+  "Whether they come before those of all other minor modes.")
 
 (defvar-local lsp-stablecode--seen nil
   "The buffer's tick and point after the last command, as a cons.")
@@ -350,7 +463,9 @@ server knows were shown."
     (overlay-put overlay 'window (selected-window))
     (overlay-put overlay 'after-string text)
     (overlay-put overlay 'invisible (not (equal visible "")))
-    (setq lsp-stablecode--keys-active (not (equal visible "")))
+    (setq lsp-stablecode--keys (not (equal visible ""))
+          lsp-stablecode--keys-first (and lsp-stablecode--keys
+                                          (not completion-in-region-mode)))
     (let ((item (lsp-stablecode--item)))
       (unless (or (equal visible "")
                   (memq item (lsp-stablecode--shown-reported
@@ -365,7 +480,8 @@ server knows were shown."
     (delete-overlay (lsp-stablecode--shown-overlay lsp-stablecode--shown))
     (set-marker (lsp-stablecode--shown-start lsp-stablecode--shown) nil)
     (setq lsp-stablecode--shown nil))
-  (setq lsp-stablecode--keys-active nil))
+  (setq lsp-stablecode--keys nil
+        lsp-stablecode--keys-first nil))
 
 (defun lsp-stablecode--refresh (&rest _)
   "Draw the suggestion anew, or take it away if it fits no longer."
@@ -377,7 +493,9 @@ server knows were shown."
   "Show the one of ITEMS with number INDEX, if it fits at point."
   (lsp-stablecode--hide)
   (pcase-let* ((`(,start . ,end)
-                (lsp--range-to-region (lsp-get (nth index items) :range)))
+                (with-lsp-workspace (lsp-stablecode--workspace)
+                  (lsp-stablecode--in-characters
+                   #'lsp--range-to-region (lsp-get (nth index items) :range))))
                (overlay (make-overlay start end nil nil t)))
     (overlay-put overlay 'priority 1000)
     (setq lsp-stablecode--shown
@@ -405,7 +523,7 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
       (lsp-request-async
        "textDocument/inlineCompletion"
        (list :textDocument (lsp--text-document-identifier)
-             :position (lsp--cur-position)
+             :position (lsp-stablecode--in-characters #'lsp--cur-position)
              :context (list :triggerKind (if by-hand 1 2)))
        (lambda (result)
          (when (and lsp-stablecode-mode
@@ -453,29 +571,35 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
               (run-with-idle-timer lsp-stablecode-idle-delay nil
                                    #'lsp-stablecode--ask (current-buffer)))))))
 
-(defun lsp-stablecode--after-change (start end _length)
-  "Note whether an edit from START to END outdates the suggestion."
+(defun lsp-stablecode--before-change (start end)
+  "Note whether the edit from START to END outdates the suggestion."
   (when-let* ((shown lsp-stablecode--shown))
     (unless (and (<= (lsp-stablecode--shown-start shown) start)
                  (<= end (overlay-end (lsp-stablecode--shown-overlay shown))))
-      (setf (lsp-stablecode--shown-outdated shown) t))
-    ;; Else the command is not over.
-    (unless this-command
-      (lsp-stablecode--refresh))))
+      (setf (lsp-stablecode--shown-outdated shown) t))))
+
+(defun lsp-stablecode--after-change (&rest _)
+  "Look after the suggestion when something else than a command has edited."
+  (when (and lsp-stablecode--shown (null this-command))
+    (lsp-stablecode--refresh)))
 
 (defvar lsp-stablecode--focused nil
   "The buffer that the server knows is before the user.")
 
-(defun lsp-stablecode--focus-changed (&rest _)
-  "Note whether this buffer came before the user, or went."
-  (cond ((not (eq (window-buffer (selected-window)) (current-buffer)))
-         (lsp-stablecode--cancel)
-         (lsp-stablecode--hide))
-        ((not (eq lsp-stablecode--focused (current-buffer)))
-         (setq lsp-stablecode--focused (current-buffer))
-         (lsp-stablecode--notify
-          "textDocument/didFocus"
-          (list :textDocument (lsp--text-document-identifier))))))
+(defun lsp-stablecode--focus-changed (window)
+  "Note that the buffer of WINDOW came before the user, or went."
+  (with-current-buffer (window-buffer window)
+    (cond ((not lsp-stablecode-mode))
+          ;; In the minibuffer the user may be about to name one of our commands.
+          ((minibufferp (window-buffer (selected-window))))
+          ((not (eq (current-buffer) (window-buffer (selected-window))))
+           (lsp-stablecode--cancel)
+           (lsp-stablecode--hide))
+          ((not (eq lsp-stablecode--focused (current-buffer)))
+           (setq lsp-stablecode--focused (current-buffer))
+           (lsp-stablecode--notify
+            "textDocument/didFocus"
+            (list :textDocument (lsp--text-document-identifier)))))))
 
 ;;;; Commands for the suggestion
 
@@ -547,8 +671,8 @@ Words are those of `forward-word'; none reaches beyond its line."
 (defun lsp-stablecode-suggest ()
   "Ask for a suggestion here, by hand: for several, whatever the settings."
   (interactive "*")
-  (unless (lsp-stablecode--workspace-or-error)
-    (user-error "No lsp-stablecode runs in this buffer"))
+  (unless (lsp-stablecode--workspace)
+    (user-error "No lsp-stablecode runs in this buffer; start it with M-x lsp"))
   (lsp-stablecode--request
    t (lambda (items)
        (if items
@@ -786,7 +910,7 @@ It is a name, a directory, a GGUF file or a Hugging Face repository."
     ["Doctor" lsp-stablecode-doctor]))
 
 (defvar lsp-stablecode--key-maps
-  `((lsp-stablecode--keys-active . ,lsp-stablecode-suggestion-map))
+  `((lsp-stablecode--keys-first . ,lsp-stablecode-suggestion-map))
   "What `emulation-mode-map-alists' needs: other minor modes have a TAB, too.")
 
 (defvar lsp-stablecode--lighter-map
@@ -804,7 +928,7 @@ It is a name, a directory, a GGUF file or a Hugging Face repository."
                  ((guard (plist-get state :loading))
                   (format "[%s]" (plist-get state :loading)))
                  ("Error" "[error]")
-                 ("Inactive" "[paused]")
+                 ("Inactive" "[inactive]")
                  ("Warning" "[!]")
                  ((guard (plist-get state :busy)) "[...]")
                  (_ ""))))
@@ -825,6 +949,7 @@ place of `lsp-inline-completion-mode' there.
   (pcase-dolist
       (`(,hook . ,function)
        '((post-command-hook . lsp-stablecode--after-command)
+         (before-change-functions . lsp-stablecode--before-change)
          (after-change-functions . lsp-stablecode--after-change)
          (window-selection-change-functions . lsp-stablecode--focus-changed)
          (window-buffer-change-functions . lsp-stablecode--focus-changed)
@@ -838,6 +963,8 @@ place of `lsp-inline-completion-mode' there.
       (lsp-stablecode-dismiss)
     (setq lsp-stablecode--seen (cons (buffer-chars-modified-tick) (point)))
     (add-to-list 'emulation-mode-map-alists 'lsp-stablecode--key-maps)
+    (setf (alist-get 'lsp-stablecode--keys minor-mode-map-alist)
+          lsp-stablecode-suggestion-map)
     (setq-local lsp-inline-completion-enable nil)
     (when (bound-and-true-p lsp-inline-completion-mode)
       (lsp-inline-completion-mode -1))))
@@ -845,6 +972,7 @@ place of `lsp-inline-completion-mode' there.
 (defun lsp-stablecode--start ()
   "Switch the mode on in a buffer that the server was told of.
 Not where the user has switched it off."
+  (add-hook 'before-change-functions #'lsp-stablecode--note-end-column nil t)
   (unless (local-variable-p 'lsp-stablecode-mode)
     (lsp-stablecode-mode)))
 

@@ -30,6 +30,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "editor.cursorBlinking": "solid",
     "editor.minimap.enabled": False,
     "git.enabled": False,
+    "security.workspace.trust.startupPrompt": "never",
     "files.autoSave": "off",
     # The menu of words changes what is suggested; a test asks for it by hand.
     "editor.quickSuggestions": {"other": "off", "comments": "off", "strings": "off"},
@@ -108,7 +109,7 @@ class VSCode:
         self, settings: Mapping[str, Any], *, trusted: bool = True, **variables: str
     ) -> None:
         """Start it with these settings and wait for the window with the project."""
-        self.install(_packed_driver(self.folder))
+        self.install(packed(DRIVER, self.folder))
         # A remote VS Code, which this one is, reads a machine's settings elsewhere.
         for place, values in (("User", SETTINGS), ("Machine", settings)):
             path = self.user_data / place / "settings.json"
@@ -348,6 +349,15 @@ class VSCode:
             )
         )
 
+    def press_button(self, label: str) -> None:
+        """Press a button of a message."""
+        self.browser(
+            "const label = { hasText: args.label };"
+            "const buttons = '.notification-list-item .monaco-button';"
+            "await page.locator(buttons).filter(label).first().click();",
+            label=label,
+        )
+
     @property
     def popup(self) -> list[str]:
         """The entries of the completion menu."""
@@ -472,11 +482,11 @@ class VSCode:
         return Hand(self._socket.makefile("w"), self._socket.makefile("r"))
 
 
-def _packed_driver(folder: Path) -> Path:
-    """Pack the driver, which is an extension too; a package is a ZIP file."""
-    vsix = folder / "driver.vsix"
+def packed(extension: Path, folder: Path) -> Path:
+    """Pack an extension's files, which is simply a ZIP file of them."""
+    vsix = folder / f"{extension.name}.vsix"
     with zipfile.ZipFile(vsix, "w") as package:
-        for path in DRIVER.iterdir():
+        for path in extension.iterdir():
             package.write(path, f"extension/{path.name}")
     return vsix
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,15 +59,22 @@ def install_tools() -> Tools:
     )
 
 
-def build_extension(tools: Tools, vsix: Path) -> None:
-    """Make the extension's package, as its users do. Raises ``NotInstallableError``."""
+@functools.cache
+def packaged_extension() -> tuple[Tools, Path]:
+    """Return the tools, and the extension's package, made as its users make it.
+
+    Raises ``NotInstallableError``.
+    """
+    tools = install_tools()
     install_node_modules(tools)
-    environment = {**tools.environment, "PYTHON": sys.executable}
-    run(
-        ["npm", "run", "package", "--", "--out", vsix],
-        folder=EXTENSION,
-        environment=environment,
-    )
+    vsix = Path(tempfile.mkdtemp(prefix="lsp-stablecode-vsix-")) / "lsp-stablecode.vsix"
+    with filelock.FileLock(editors_folder() / "vscode-package.lock"):
+        run(
+            ["npm", "run", "package", "--", "--out", vsix],
+            folder=EXTENSION,
+            environment={**tools.environment, "PYTHON": sys.executable},
+        )
+    return tools, vsix
 
 
 def install_node_modules(tools: Tools) -> None:

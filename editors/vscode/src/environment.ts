@@ -1,12 +1,17 @@
 /** The Python environment that the extension keeps for a server of its own. */
 
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import type { ExtensionContext } from "vscode";
+import { dirname, join } from "node:path";
 import { programsOf } from "./locate.ts";
 import { run } from "./run.ts";
 
 const MARKER = "installed-from.txt";
+
+/** Where the extension itself is, and where it may keep things. */
+export interface Folders {
+  readonly extension: string;
+  readonly storage: string;
+}
 
 /** What pip is to install. */
 export interface Source {
@@ -22,18 +27,14 @@ export interface Steps {
 }
 
 /** Return the environment's folder if the server was wholly installed there. */
-export async function ownEnvironment(
-  context: ExtensionContext,
-): Promise<string | undefined> {
-  const folder = environmentFolder(context);
-  return (await installedFrom(context)) === undefined ? undefined : folder;
+export async function ownEnvironment(folders: Folders): Promise<string | undefined> {
+  const folder = environmentFolder(folders);
+  return (await installedFrom(folders)) === undefined ? undefined : folder;
 }
 
 /** Return the wheel that came with the extension, if it was packaged with one. */
-export async function bundledSource(
-  context: ExtensionContext,
-): Promise<Source | undefined> {
-  const folder = context.asAbsolutePath("server");
+export async function bundledSource(folders: Folders): Promise<Source | undefined> {
+  const folder = join(folders.extension, "server");
   const names = await readdir(folder).catch(() => []);
   const wheel = names.find((name) => name.endsWith(".whl"));
   return wheel === undefined
@@ -42,15 +43,15 @@ export async function bundledSource(
 }
 
 /** Tell whether the installed server came with an earlier version of the extension. */
-export async function isOutdated(context: ExtensionContext): Promise<boolean> {
+export async function isOutdated(folders: Folders): Promise<boolean> {
   const [installed, bundled] = await Promise.all([
-    installedFrom(context),
-    bundledSource(context),
+    installedFrom(folders),
+    bundledSource(folders),
   ]);
   return (
     installed !== undefined &&
     bundled !== undefined &&
-    installed.startsWith(context.asAbsolutePath("..")) &&
+    installed.startsWith(dirname(folders.extension)) &&
     installed !== bundled.path
   );
 }
@@ -62,12 +63,12 @@ export async function isOutdated(context: ExtensionContext): Promise<boolean> {
  * signal's reason.
  */
 export async function makeEnvironment(
-  context: ExtensionContext,
+  folders: Folders,
   python: readonly string[],
   source: Source,
   { signal, report }: Steps,
 ): Promise<void> {
-  const folder = environmentFolder(context);
+  const folder = environmentFolder(folders);
   await rm(folder, { recursive: true, force: true });
   try {
     await step([...python, "-m", "venv", folder], signal, report);
@@ -107,12 +108,12 @@ async function step(
   }
 }
 
-function environmentFolder(context: ExtensionContext): string {
-  return join(context.globalStorageUri.fsPath, "server");
+function environmentFolder(folders: Folders): string {
+  return join(folders.storage, "server");
 }
 
-async function installedFrom(context: ExtensionContext): Promise<string | undefined> {
-  return readFile(join(environmentFolder(context), MARKER), "utf8").catch(
+async function installedFrom(folders: Folders): Promise<string | undefined> {
+  return readFile(join(environmentFolder(folders), MARKER), "utf8").catch(
     () => undefined,
   );
 }

@@ -10,6 +10,7 @@ import {
 } from "vscode";
 import {
   bundledSource,
+  type Folders,
   isOutdated,
   makeEnvironment,
   ownEnvironment,
@@ -19,19 +20,21 @@ import { expand } from "./locate.ts";
 import { findPython, pythonCandidates } from "./python.ts";
 import type { Server } from "./server.ts";
 import { SECTION, settings } from "./settings.ts";
-import { pythonEnvironments } from "./surroundings.ts";
+import { foldersOf, pythonEnvironments } from "./surroundings.ts";
 
 const DO_NOT_OFFER = "doNotOfferToInstall";
 
 /** Installs the server into an environment that the extension keeps. */
 export class Installer {
   readonly #context: ExtensionContext;
+  readonly #folders: Folders;
   readonly #log: LogOutputChannel;
   readonly #server: Server;
   #offered = false;
 
   constructor(context: ExtensionContext, log: LogOutputChannel, server: Server) {
     this.#context = context;
+    this.#folders = foldersOf(context);
     this.#log = log;
     this.#server = server;
   }
@@ -62,12 +65,12 @@ export class Installer {
 
   /** Ask whether to install the server that came with this version of the extension. */
   async offerUpdate(): Promise<void> {
-    const own = await ownEnvironment(this.#context);
+    const own = await ownEnvironment(this.#folders);
     const command = this.#server.found?.command[0];
     if (own === undefined || !command?.startsWith(own)) {
       return;
     }
-    if (this.#offered || !(await isOutdated(this.#context))) {
+    if (this.#offered || !(await isOutdated(this.#folders))) {
       return;
     }
     this.#offered = true;
@@ -122,7 +125,7 @@ export class Installer {
         { location: ProgressLocation.Notification, title, cancellable: true },
         async (progress, token) => {
           token.onCancellationRequested(() => abort.abort());
-          await makeEnvironment(this.#context, python, source, {
+          await makeEnvironment(this.#folders, python, source, {
             signal: abort.signal,
             report: (line) => {
               this.#log.info(line);
@@ -146,7 +149,7 @@ export class Installer {
     const named = expand(settings().get("installFrom", ""), homedir(), undefined);
     // Never a bare name: whoever takes it in a package index would be run here.
     return named === ""
-      ? bundledSource(this.#context)
+      ? bundledSource(this.#folders)
       : { path: named, constraints: undefined };
   }
 

@@ -15,7 +15,7 @@ import type { Found } from "./locate.ts";
 import { type Explanation, explanation, type Finding, findings } from "./markdown.ts";
 import { run } from "./run.ts";
 import type { Server } from "./server.ts";
-import { SECTION, settings } from "./settings.ts";
+import { chosenSettings, SECTION } from "./settings.ts";
 
 /** Settings that decide which model is loaded, and their options on the command line. */
 const MODEL_OPTIONS = {
@@ -25,6 +25,10 @@ const MODEL_OPTIONS = {
   cacheDtype: "--cache-dtype",
   threads: "--threads",
   contextTokens: "--context-tokens",
+  backend: "--backend",
+  endpoint: "--endpoint",
+  remoteModel: "--remote-model",
+  apiKeyFile: "--api-key-file",
 } as const;
 
 export class Reports implements TextDocumentContentProvider, Disposable {
@@ -99,11 +103,10 @@ export class Reports implements TextDocumentContentProvider, Disposable {
 }
 
 function modelOptions(): string[] {
-  const configuration = settings();
+  const chosen = chosenSettings(Object.keys(MODEL_OPTIONS));
   return Object.entries(MODEL_OPTIONS).flatMap(([key, option]) => {
-    const value = configuration.get<string | number | null>(key);
-    return value === null || value === undefined || value === "auto"
-      ? []
-      : [option, String(value)];
+    const value = chosen[key];
+    const isGiven = typeof value === "number" || typeof value === "string";
+    return isGiven && value !== "auto" ? [option, String(value)] : [];
   });
 }

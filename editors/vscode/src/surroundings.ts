@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { homedir } from "node:os";
 import { type ExtensionContext, extensions, type Uri, workspace } from "vscode";
-import { ownEnvironment } from "./environment.ts";
+import { type Folders, ownEnvironment } from "./environment.ts";
 import { type Found, locate, type Surroundings } from "./locate.ts";
 
 /** What we use of the Python extension's interface. */
@@ -28,6 +28,10 @@ export async function findServer(
   return locate({ ...around, pythonEnvironments: await pythonEnvironments() });
 }
 
+export function foldersOf(context: ExtensionContext): Folders {
+  return { extension: context.extensionPath, storage: context.globalStorageUri.fsPath };
+}
+
 /** Return what can be known at once. */
 export async function surroundings(context: ExtensionContext): Promise<Surroundings> {
   return {
@@ -40,7 +44,7 @@ export async function surroundings(context: ExtensionContext): Promise<Surroundi
           .filter((folder) => folder.uri.scheme === "file")
           .map((folder) => folder.uri.fsPath)
       : [],
-    ownEnvironment: await ownEnvironment(context),
+    ownEnvironment: await ownEnvironment(foldersOf(context)),
     isFile,
   };
 }

@@ -43,9 +43,9 @@ window.seen = {
     };
   },
 
-  /** Milliseconds from the next key down until a frame is painted with ghost text. */
-  timeToGhost() {
-    return new Promise((resolve) => {
+  /** Have `time` be the milliseconds from the next key to a frame with ghost text. */
+  timeNextKey() {
+    window.seen.time = new Promise((resolve) => {
       const onKey = (event) => {
         const look = () => {
           if (window.seen.ghost() === "") requestAnimationFrame(look);

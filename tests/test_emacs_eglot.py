@@ -1,0 +1,91 @@
+"""Suggestions for users of eglot: in their menu, and in grey where Emacs can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from editors.emacs_install import Installation, emacs_with_eglot, newest_emacs
+from editors.installing import NotInstallableError
+
+from editors.emacs import Emacs, documented_init
+
+pytestmark = pytest.mark.editor
+
+TEXT = 'server_name = "example"\nserver_port = 8080\n'
+BUFFER_END, MENU, TAB = "\x1b>", "\x1b\t", "\t"
+STATE = """(and (fboundp 'eglot-current-server) (eglot-current-server)
+ (plist-get (jsonrpc-request (eglot-current-server) :workspace/executeCommand
+             '(:command "lsp-stablecode.status" :arguments [])) :state))"""
+Start = Callable[[Installation, str], Emacs]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start an Emacs with eglot in a file that only our server serves."""
+    started: list[Emacs] = []
+
+    def start_one(installation: Installation, init: str) -> Emacs:
+        (tmp_path / ".git").mkdir()
+        path = tmp_path / "app.conf"
+        path.write_text(TEXT)
+        emacs = Emacs(installation, init=init, file=path)
+        started.append(emacs)
+        emacs.wait(lambda: emacs.lisp(STATE) == "ready", "the model is loaded")
+        emacs.type(BUFFER_END)
+        return emacs
+
+    yield start_one
+    for one in started:
+        one.close()
+
+
+def installed(install: Callable[[], Installation]) -> Installation:
+    try:
+        return install()
+    except NotInstallableError as error:
+        pytest.skip(f"Emacs with eglot: {error}")
+
+
+@pytest.mark.parametrize("install", [emacs_with_eglot, newest_emacs])
+def test_the_menu_lists_suggestions(
+    install: Callable[[], Installation], start: Start
+) -> None:
+    emacs = start(installed(install), documented_init("eglot"))
+    emacs.type("server_p")
+    emacs.wait(lambda: emacs.buffer().text == TEXT + "server_p", "it is typed")
+    emacs.type(MENU)
+    emacs.wait(lambda: "server_port = 8080 lsp-" in emacs.terminal.text, "the menu")
+    emacs.type("o" + MENU)
+    emacs.wait(
+        lambda: emacs.buffer().text == TEXT + "server_port = 8080", "it is inserted"
+    )
+    assert not emacs.lisp("(featurep 'lsp-mode)")
+
+
+@pytest.mark.parametrize("install", [emacs_with_eglot, newest_emacs])
+def test_a_single_suggestion_is_inserted_at_once(
+    install: Callable[[], Installation], start: Start
+) -> None:
+    init = documented_init("eglot") + documented_init("eglot", block=1).split("\n")[0]
+    emacs = start(installed(install), init)
+    emacs.type("server_p" + MENU)
+    emacs.wait(
+        lambda: emacs.buffer().text == TEXT + "server_port = 8080", "it is inserted"
+    )
+
+
+def test_emacs_30_shows_it_in_grey(start: Start) -> None:
+    init = documented_init("eglot") + documented_init("eglot", block=1)
+    emacs = start(installed(newest_emacs), init)
+    emacs.type("server_p")
+    emacs.wait(
+        lambda: "server_port = 8080" in emacs.terminal.text.split("\n")[3],
+        "the suggestion is shown",
+    )
+    assert emacs.buffer().text == TEXT + "server_p"
+    emacs.type(TAB)
+    emacs.wait(
+        lambda: emacs.buffer().text == TEXT + "server_port = 8080", "it is inserted"
+    )
