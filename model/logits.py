@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
+
+from model.errors import WeightsCorruptError
 
 
 class NumpyLogits:
@@ -30,6 +34,7 @@ class NumpyLogits:
         likely = np.flatnonzero(scores >= least)
         best = likely[np.argsort(-scores[likely], kind="stable")][:count]
         normaliser = _log_sum_exp(scores)
+        check_number(normaliser)
         return [
             (int(token_id), float(scores[token_id]) - normaliser) for token_id in best
         ]
@@ -42,9 +47,24 @@ class NumpyLogits:
 
 def _best(scores: npt.NDArray[np.float32]) -> tuple[int, float]:
     token_id = int(scores.argmax())
-    return token_id, float(scores[token_id]) - _log_sum_exp(scores)
+    logprob = float(scores[token_id]) - _log_sum_exp(scores)
+    check_number(logprob)
+    return token_id, logprob
+
+
+def check_number(logprob: float) -> None:
+    """Raise ``WeightsCorruptError`` for what no sound weights give.
+
+    One number that is none makes a token the most probable for ever.
+    """
+    if not math.isfinite(logprob):
+        raise WeightsCorruptError(
+            "The model computes what is no number.",
+            hint="Fetch or convert the model again.",
+        )
 
 
 def _log_sum_exp(scores: npt.NDArray[np.float32]) -> float:
     most = scores.max()
-    return float(most) + float(np.log(np.exp(scores - most).sum()))
+    with np.errstate(invalid="ignore"):  # who called says so
+        return float(most) + float(np.log(np.exp(scores - most).sum()))

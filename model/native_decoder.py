@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from model.compiler import load_kernels
 from model.decoder_config import DecoderConfig
-from model.errors import OutOfMemoryError, WeightsCorruptError
+from model.errors import OutOfMemoryError
+from model.logits import check_number
 from model.native_structures import (
     ACTIVATION_CODES,
     CACHE_CODES,
@@ -190,11 +191,8 @@ class NativeDecoder:
                 num_logits,
                 logits.ctypes.data,
             )
-        if num_logits and not np.isfinite(logits[:, 0]).all():
-            raise WeightsCorruptError(
-                "The model computes what is no number.",
-                hint="Fetch or convert the model again.",
-            )
+        if num_logits:
+            check_number(float(logits[:, 0].sum()))
         return logits
 
     def greedy(self, logits: npt.NDArray[np.float32]) -> list[tuple[int, float]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.logits import NumpyLogits, check_number
 from model.torch_errors import naming_out_of_memory
 
 _NO_ROOM = "The device ran out of memory while it chose a token."
@@ -38,16 +39,19 @@ class TensorLogits:
         # GPU has no float64, and its ids are exact in float32 up to 16 million.
         wide = torch.float32 if self._scores.device.type == "mps" else torch.float64
         both = torch.stack((first.to(wide), (best - normaliser).to(wide)), -1)
-        return [(int(token_id), score) for token_id, score in both.tolist()]
+        chosen = [(int(token_id), score) for token_id, score in both.tolist()]
+        for _, logprob in chosen:
+            check_number(logprob)
+        return chosen
 
     def top(self, position: int, count: int) -> list[tuple[int, float]]:
         """Return the ``count`` most probable tokens of a position, best first."""
-        from model.logits import NumpyLogits
-
         return NumpyLogits(self.row(position)[None]).top(0, count)
 
     @naming_out_of_memory(_NO_ROOM)
     @torch.inference_mode()
     def row(self, position: int) -> npt.NDArray[np.float32]:
         """Return a position's scores, ``[vocabulary]``."""
-        return cast(npt.NDArray[np.float32], self._scores[position].cpu().numpy())
+        row = cast(npt.NDArray[np.float32], self._scores[position].cpu().numpy())
+        check_number(float(row.sum()))
+        return row

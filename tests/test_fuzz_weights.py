@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from tiny import make_model, make_tokenizer, write_model
 
+from model import EngineOptions, compiler, load_engine
 from model.convert import NO_WEIGHTS, Source, convert_gguf
 from model.decoder_config import read_decoder_config
 from model.directory import check_model, end_token, read_config, vocabulary
@@ -302,3 +303,31 @@ def test_a_file_written_to_meanwhile_is_not_converted(
             _append(one)
             with pytest.raises(WeightsCorruptError, match="somebody writes"):
                 source.check_unchanged()
+
+
+# --- numbers that are none ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_weights_that_are_no_numbers_are_refused(
+    dtype: str,
+    value: float,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One in the head would make its token the most probable for ever."""
+    compiler.load_kernels()  # those that are compiled already
+    monkeypatch.setenv("LSP_STABLECODE_CACHE", str(tmp_path / "cache"))
+    directory = tmp_path / "m"
+    shutil.copytree(base / "qwen2", directory)
+    path = directory / "model.safetensors"
+    with SafetensorsFile(path) as file:
+        start = file.data_start + file.entries["lm_head.weight"].start
+    with path.open("r+b") as raw:
+        raw.seek(start + 40 * 64 * 4)
+        raw.write(struct.pack("<f", value))
+    options = EngineOptions(model=str(directory), device="cpu", dtype=dtype)
+    with pytest.raises(WeightsCorruptError, match="no number"):
+        load_engine(options)
