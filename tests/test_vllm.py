@@ -160,7 +160,7 @@ def _largest_gap(local: LocalEngine, asked: FillRequest, chosen: list[int]) -> f
     gap = 0.0
     token_ids = list(prompt.token_ids)
     for token_id in chosen:
-        row = local.backend.forward(token_ids, 1).row(0)
+        row = local._sessions.forward(token_ids).row(0)
         token_ids = [token_id]
         scores = row if state is None or state.is_done else row[state.allowed()]
         gap = max(gap, float(scores.max() - row[token_id]))
