@@ -24,7 +24,7 @@ When = Literal["auto", "always", "never"]
 LogLevel = Literal["error", "warning", "info", "debug"]
 Backend = Literal["local", "openai"]
 Kind = Literal[
-    "text", "device", "endpoint", "choice", "integer", "number", "flag", "texts"
+    "text", "device", "endpoint", "file", "choice", "integer", "number", "flag", "texts"
 ]
 
 SECTIONS: Final = ("lsp-stablecode", "lspStablecode")
@@ -37,6 +37,8 @@ DEVICE_PATTERN: Final = "^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 """A device's name, as a regular expression."""
 ENDPOINT_PATTERN: Final = r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$"
 """A server's address without user, password and query, as a regular expression."""
+FILE_PATTERN: Final = r"^(auto|[^\n\0]*[/\\][^\n\0]*)$"
+"""A path with its folder, as a regular expression: no key looks like one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,8 @@ class Setting:
                 return "`auto`, `cpu`, `cuda`, `cuda:N`, `mps`"
             case "endpoint":
                 return "an http or https URL without user, password and query"
+            case "file":
+                return "`auto` or a path with its folder"
             case "choice":
                 return ", ".join(f"`{choice}`" for choice in self.choices)
             case "flag":
@@ -363,7 +367,7 @@ class Settings:
         default="auto",
         metadata=_metadata(
             key="apiKeyFile",
-            kind="text",
+            kind="file",
             private=True,
             description="A file with the key for that server, never the key itself; "
             "`auto` takes the environment variable LSP_STABLECODE_API_KEY, or the file "
@@ -511,10 +515,9 @@ def _read(setting: Setting, value: object) -> tuple[object, list[Problem]]:
             admitted = "a text that is not blank"
         case "device":
             good = isinstance(value, str) and bool(re.fullmatch(DEVICE_PATTERN, value))
-        case "endpoint":
-            good = isinstance(value, str) and bool(
-                re.fullmatch(ENDPOINT_PATTERN, value)
-            )
+        case "endpoint" | "file":
+            pattern = FILE_PATTERN if setting.kind == "file" else ENDPOINT_PATTERN
+            good = _is_text(value) and bool(re.fullmatch(pattern, str(value)))
         case "choice":
             good = isinstance(value, str) and value in setting.choices
         case "flag":

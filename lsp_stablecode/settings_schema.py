@@ -12,6 +12,7 @@ from lsp_stablecode.settings import (
     DEFAULTS,
     DEVICE_PATTERN,
     ENDPOINT_PATTERN,
+    FILE_PATTERN,
     SETTINGS,
     Setting,
     to_wire,
@@ -49,6 +50,8 @@ def _admitted(setting: Setting) -> dict[str, Any]:
             return {"type": "string", "pattern": DEVICE_PATTERN}
         case "endpoint":
             return {"type": "string", "pattern": ENDPOINT_PATTERN}
+        case "file":
+            return {"type": "string", "pattern": FILE_PATTERN}
         case "choice":
             return {"type": "string", "enum": list(setting.choices)}
         case "flag":

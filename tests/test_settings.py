@@ -83,6 +83,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("endpoint", "http://[::1]:8080", "http://[::1]:8080"),
     ("remoteModel", "stabilityai/stable-code-3b", "stabilityai/stable-code-3b"),
     ("apiKeyFile", "~/.config/lsp-stablecode/key", "~/.config/lsp-stablecode/key"),
+    ("apiKeyFile", "C:\\keys\\team", "C:\\keys\\team"),
+    ("apiKeyFile", "auto", "auto"),
     ("remoteTimeoutMs", 500, 500),
     ("remoteTimeoutMs", 120_000, 120_000),
     ("logLevel", "error", "error"),
@@ -125,7 +127,7 @@ BAD: dict[str, list[Any]] = {
         ["http://host/hush"],
     ],
     "remoteModel": ["", " ", 1, []],
-    "apiKeyFile": ["", " ", 1, ["hush"], {"key": "hush"}],
+    "apiKeyFile": ["", " ", 1, ["hush"], {"key": "hush"}, "sk-hush", "Bearer hush"],
     "remoteTimeoutMs": [499, 120_001, "auto", "10 s", True],
     "logLevel": ["trace", 10, True],
 }
