@@ -531,6 +531,9 @@ def test_idle_caches_are_given_back_where_memory_is_short(
     assert again.statistics.reused_tokens > 0
 
 
+# Among all others' memory of a whole run it once saw nothing: it wants a process of its
+# own, and until it has one it is not among the fast ones.
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts resident pages")
 def test_what_is_given_back_is_the_systems_again(tmp_path: Path) -> None:
     """Not only forgotten: its pages are gone."""

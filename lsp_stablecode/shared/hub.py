@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -137,6 +138,9 @@ class Hub:
             if server is not None:
                 self._servers.discard(server)
                 server.session.close()
+                # A session is a knot of references; its documents may be large.
+                del server
+                gc.collect()
 
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
