@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,8 @@ def vscode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VSCode]:
         "lsp-stablecode.serverCommand": command,
         "lsp-stablecode.serverArguments": ["--trace", str(folder / "trace.jsonl")],
         "lsp-stablecode.logLevel": "info",
+        # An engine that is shared outlives its editors for a minute.
+        "lsp-stablecode.sharedEngine": False,
     }
     try:
         window.install(vsix)
@@ -86,6 +89,13 @@ def trace(window: VSCode) -> Callable[[str], list[dict[str, Any]]]:
         return [record for record in records if record["event"] == event]
 
     return since
+
+
+@pytest.fixture
+def picture(window: VSCode, tmp_path: Path) -> Callable[[str], None]:
+    """Take a picture for the README, in the folder LSP_STABLECODE_PICTURES if set."""
+    folder = Path(os.environ.get("LSP_STABLECODE_PICTURES", tmp_path))
+    return lambda name: window.picture(folder / f"{name}.png")
 
 
 def write(window: VSCode, name: str, text: str) -> str:
@@ -188,13 +198,16 @@ def test_asking_by_hand_offers_alternatives(
     window.wait(lambda: window.line == "    sipass", "the alternative")
 
 
-def test_the_menu_of_words_and_the_ghost_text_agree(window: VSCode) -> None:
+def test_the_menu_of_words_and_the_ghost_text_agree(
+    window: VSCode, picture: Callable[[str], None]
+) -> None:
     open_shapes(window, "popup.py")
     window.type("    si")
     window.wait_for_ghost(REST)
     window.press("Control+Space")
     window.wait(lambda: window.popup == ["size"], "the menu")
     window.wait_for_ghost(REST)
+    picture("popup")
     window.press("Tab")
     window.wait(lambda: window.line == "    size", "the menu's word")
     window.wait_for_ghost(REST.removeprefix("ze"))
@@ -525,13 +538,20 @@ def test_the_log_is_shown(window: VSCode) -> None:
     window.command("workbench.action.closePanel")
 
 
-def test_every_setting_is_on_the_settings_page(window: VSCode) -> None:
+def test_every_setting_is_on_the_settings_page(
+    window: VSCode, picture: Callable[[str], None]
+) -> None:
     window.command("lsp-stablecode.openSettings")
     groups = window.code(
         "return vscode.extensions.getExtension('lsp-stablecode.lsp-stablecode')"
         ".packageJSON.contributes.configuration;"
     )
     count = sum(len(group["properties"]) for group in groups)
+    window.wait(
+        lambda: window.browser("return await page.locator('.setting-item').count();"),
+        "the page",
+    )
+    picture("settings")
     # Here VS Code runs remotely, and then those of the machine stand on its page only.
     window.browser(
         "await page.locator('.settings-tabs-widget .action-label')"
@@ -565,20 +585,45 @@ def report(window: VSCode, path: str) -> str:
 # --- a real model ---------------------------------------------------------
 
 
+STACK = '''\
+class Stack:
+    """A stack of items, the last one on top."""
+
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        """Put an item on top."""
+        self.items.append(item)
+
+    def pop(self):
+        """Take the top item off, or raise an IndexError."""'''
+
+
 @pytest.mark.model
-def test_the_starter_model_completes(window: VSCode) -> None:
+def test_the_starter_model_completes(
+    window: VSCode, picture: Callable[[str], None]
+) -> None:
     window.click_status()
     window.choose("Switch the Model")
     window.choose("Qwen2.5-Coder 0.5B Instruct")
     window.wait(lambda: "loading" in window.status, "a sign that it loads")
     window.wait(lambda: "starter · cpu" in window.status, "the model in the status bar")
-    text = "def add(a, b):\n    return a + b\n\n\ndef multiply(a, b):\n    ret"
-    window.open(write(window, "starter.py", text))
-    window.press("u")
-    window.wait(lambda: window.ghost, "ghost text of a model")
+    window.open(write(window, "stack.py", STACK))
+    window.press("Enter")
+    window.wait(lambda: "\n" in window.ghost, "a block of a model")
+    picture("suggestion")
+    window.click_status()
+    window.wait(lambda: window.choices, "the menu")
+    picture("menu")
+    window.press("Escape")
+    window.wait_for_editor()
+    ghost = window.ghost
     window.press("Tab")
-    window.wait(lambda: "a * b" in window.line, "the line")
-    window.set(model=None)
+    # Before an indented suggestion VS Code keeps Tab for the indentation.
+    if window.line == ghost[:4]:
+        window.press("Tab")
+    window.wait(lambda: window.text.endswith(ghost), "the block")
 
 
 # --- how long it takes ------------------------------------------------------

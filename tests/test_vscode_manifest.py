@@ -101,7 +101,7 @@ def test_no_command_is_the_servers(package: dict[str, Any]) -> None:
 
 
 def test_every_command_is_registered(package: dict[str, Any]) -> None:
-    source = (EXTENSION / "src" / "extension.ts").read_text()
+    source = (EXTENSION / "src" / "commands.ts").read_text()
     for one in package["contributes"]["commands"]:
         name = one["command"].removeprefix(SECTION)
         assert re.search(rf"^ +{name}: ", source, re.M), name

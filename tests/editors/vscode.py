@@ -28,6 +28,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
     "extensions.autoCheckUpdates": False,
     "extensions.ignoreRecommendations": True,
     "editor.cursorBlinking": "solid",
+    "workbench.reduceMotion": "on",
     "editor.minimap.enabled": False,
     "git.enabled": False,
     "security.workspace.trust.startupPrompt": "never",
@@ -142,7 +143,8 @@ class VSCode:
         )
         self.code = self._hand_of_the_driver()
         self._settings = self._settings_set()
-        self.command("workbench.action.closeAuxiliaryBar")
+        for bar in ("AuxiliaryBar", "Sidebar"):
+            self.command(f"workbench.action.close{bar}")
 
     def stop(self) -> None:
         """End every process."""

@@ -1,9 +1,10 @@
 // Makes the .vsix, with the server's wheel in it, so that "Install Server" installs the
 // very server that the extension was made with. `--without-server` leaves the wheel out;
-// `--out FILE` names the package. The variable PYTHON names the Python to build with.
+// `--out FILE` names the package. The wheel is built with the Python that the variable
+// PYTHON names, else with that of the project's .venv, else with python3.
 
 import { spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -12,7 +13,7 @@ const SERVER = "server";
 
 const { values } = parseArgs({
   options: {
-    out: { type: "string", default: "lsp-stablecode.vsix" },
+    out: { type: "string" },
     "without-server": { type: "boolean", default: false },
   },
 });
@@ -21,7 +22,7 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 rmSync(SERVER, { recursive: true, force: true });
 if (!values["without-server"]) {
   mkdirSync(SERVER);
-  buildWheel(process.env.PYTHON ?? "python3");
+  buildWheel(python());
   copyFileSync(`${PROJECT}/constraints.txt`, `${SERVER}/constraints.txt`);
 }
 run("node", [
@@ -31,9 +32,15 @@ run("node", [
   // The project names no host, so links in the README stay as they are.
   "--allow-missing-repository",
   "--no-rewrite-relative-links",
-  "--out",
-  values.out,
+  ...(values.out ? ["--out", values.out] : []),
 ]);
+
+function python() {
+  const own = ["bin/python", "Scripts/python.exe"].map(
+    (program) => `${PROJECT}/.venv/${program}`,
+  );
+  return process.env.PYTHON ?? own.find((program) => existsSync(program)) ?? "python3";
+}
 
 /** Pip fetches what builds wheels, unless it is installed already. */
 function buildWheel(python) {

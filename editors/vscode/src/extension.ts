@@ -1,11 +1,10 @@
 /** What VS Code calls, and how the parts are put together. */
 
 import { commands, type ExtensionContext, window, workspace } from "vscode";
+import { registerCommands } from "./commands.ts";
 import { isSelected } from "./documents.ts";
 import { Installer } from "./install.ts";
-import { showMenu } from "./menu.ts";
 import { ModelWatch } from "./model-watch.ts";
-import { switchModel } from "./models.ts";
 import { Reports } from "./reports.ts";
 import { Server } from "./server.ts";
 import { concernsTheProcess, SECTION } from "./settings.ts";
@@ -13,13 +12,11 @@ import { StatusItem } from "./status-item.ts";
 import { Suggestions } from "./suggestions.ts";
 import { onDidChooseEnvironment } from "./surroundings.ts";
 import { Switches } from "./switches.ts";
-import type { View } from "./view.ts";
-
-const SNOOZE_MINUTES = [5, 15, 60];
+import type { ServerState, View } from "./view.ts";
 
 let server: Server | undefined;
 
-export async function activate(context: ExtensionContext): Promise<void> {
+export function activate(context: ExtensionContext): void {
   const log = window.createOutputChannel("lsp-stablecode", { log: true });
   const switches = new Switches();
   const suggestions = new Suggestions((document) => switches.silence(document));
@@ -30,6 +27,7 @@ export async function activate(context: ExtensionContext): Promise<void> {
   const reports = new Reports();
   const item = new StatusItem();
   const installer = new Installer(context, log, running);
+  let isFollowingPython = false;
 
   const view = (): View => ({
     server: running.state,
@@ -39,9 +37,66 @@ export async function activate(context: ExtensionContext): Promise<void> {
     silence: switches.silence(window.activeTextEditor?.document),
     thinking: suggestions.thinking,
   });
-  const show = () => item.show(view());
-  const setContext = (key: string, value: boolean) =>
-    void commands.executeCommand("setContext", `${SECTION}.${key}`, value);
+
+  function show(): void {
+    item.show(view());
+    setContext("running", running.state.name === "running");
+    setContext("installed", running.found !== undefined);
+    setContext("snoozed", switches.isSnoozed);
+  }
+
+  function follow(state: ServerState): void {
+    show();
+    switch (state.name) {
+      case "missing":
+        void installer.offer();
+        void followPython();
+        break;
+      case "running":
+        focus();
+        void installer.offerUpdate();
+        break;
+      case "failed":
+        void complain(state.message);
+        break;
+    }
+  }
+
+  /** Look again when another environment is chosen; this starts the Python extension. */
+  async function followPython(): Promise<void> {
+    if (isFollowingPython) {
+      return;
+    }
+    isFollowingPython = true;
+    const subscription = await onDidChooseEnvironment(() => {
+      if (running.state.name === "missing") {
+        void running.restart();
+      }
+    });
+    if (subscription !== undefined) {
+      context.subscriptions.push(subscription);
+    }
+  }
+
+  /** Tell the server which document the user is at. */
+  function focus(): void {
+    const document = window.activeTextEditor?.document;
+    if (document !== undefined && isSelected(document)) {
+      const textDocument = { uri: document.uri.toString() };
+      void running.notify("textDocument/didFocus", { textDocument });
+    }
+  }
+
+  async function complain(message: string): Promise<void> {
+    const [restart, openLog] = ["Restart", "Show Log"];
+    const text = `lsp-stablecode: ${message}`;
+    const answer = await window.showErrorMessage(text, restart, openLog);
+    if (answer === restart) {
+      await running.restart();
+    } else if (answer === openLog) {
+      log.show();
+    }
+  }
 
   context.subscriptions.push(
     log,
@@ -50,23 +105,19 @@ export async function activate(context: ExtensionContext): Promise<void> {
     model,
     reports,
     item,
-    running.onDidChange(({ name }) => {
-      setContext("running", name === "running");
-      setContext("installed", running.found !== undefined);
-      show();
-      if (name === "missing") {
-        void installer.offer();
-      } else if (name === "running") {
-        focus();
-        void installer.offerUpdate();
-      } else if (name === "failed") {
-        void complain();
-      }
+    registerCommands({
+      context,
+      log,
+      server: running,
+      switches,
+      reports,
+      installer,
+      view,
     }),
+    running.onDidChange(follow),
     model.onDidChange(show),
     suggestions.onDidChangeThinking(show),
     switches.onDidChange(() => {
-      setContext("snoozed", switches.isSnoozed);
       show();
       if (switches.silence(window.activeTextEditor?.document) !== undefined) {
         void commands.executeCommand("editor.action.inlineSuggest.hide");
@@ -91,98 +142,16 @@ export async function activate(context: ExtensionContext): Promise<void> {
       }
     }),
     workspace.onDidGrantWorkspaceTrust(() => void running.restart()),
-    ...Object.entries({
-      showMenu: () =>
-        showMenu(
-          view(),
-          window.activeTextEditor?.document.languageId,
-          "lsp-stablecode",
-        ),
-      toggleSuggestions: () => switches.toggle(),
-      toggleLanguage: async () => {
-        const document = window.activeTextEditor?.document;
-        if (document !== undefined) {
-          await switches.toggleLanguage(document);
-        }
-      },
-      snoozeSuggestions: async (minutes?: unknown) => {
-        const chosen = typeof minutes === "number" ? minutes : await askForMinutes();
-        if (chosen !== undefined) {
-          switches.snooze(chosen);
-        }
-      },
-      resumeSuggestions: () => switches.resume(),
-      explainSuggestion: () => {
-        const document = window.activeTextEditor?.document;
-        const uri = document && isSelected(document) ? document.uri : undefined;
-        return reports.explain(running, uri?.toString());
-      },
-      switchModel: async () => {
-        if (running.found !== undefined) {
-          await switchModel(running.found, log);
-        }
-      },
-      restartServer: () => running.restart(),
-      installServer: () => installer.install(),
-      runDoctor: async () => {
-        if (running.found !== undefined) {
-          await reports.runDoctor(running.found, log);
-        }
-      },
-      showLog: () => log.show(),
-      openSettings: () =>
-        commands.executeCommand(
-          "workbench.action.openSettings",
-          `@ext:${context.extension.id}`,
-        ),
-    }).map(([name, action]) => commands.registerCommand(`${SECTION}.${name}`, action)),
   );
-
-  function focus(): void {
-    const document = window.activeTextEditor?.document;
-    if (document !== undefined && isSelected(document)) {
-      const textDocument = { uri: document.uri.toString() };
-      void running.notify("textDocument/didFocus", { textDocument });
-    }
-  }
-
-  async function complain(): Promise<void> {
-    if (running.state.name !== "failed") {
-      return;
-    }
-    const [restart, openLog] = ["Restart", "Show Log"];
-    const answer = await window.showErrorMessage(
-      `lsp-stablecode: ${running.state.message}`,
-      restart,
-      openLog,
-    );
-    if (answer === restart) {
-      await running.restart();
-    } else if (answer === openLog) {
-      log.show();
-    }
-  }
-
   show();
-  await running.restart();
-  const chosen = await onDidChooseEnvironment(() => {
-    if (running.state.name === "missing") {
-      void running.restart();
-    }
-  });
-  if (chosen !== undefined) {
-    context.subscriptions.push(chosen);
-  }
+  // Not awaited: a server that hangs must not keep the extension from being there.
+  void running.restart();
 }
 
 export async function deactivate(): Promise<void> {
   await server?.dispose();
 }
 
-async function askForMinutes(): Promise<number | undefined> {
-  const chosen = await window.showQuickPick(
-    SNOOZE_MINUTES.map((minutes) => ({ label: `${minutes} minutes`, minutes })),
-    { title: "Suggest nothing for" },
-  );
-  return chosen?.minutes;
+function setContext(key: string, value: boolean): void {
+  void commands.executeCommand("setContext", `${SECTION}.${key}`, value);
 }

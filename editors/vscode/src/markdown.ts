@@ -74,6 +74,10 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   "empty:secret":
     "Files with such a name may hold secrets, so nothing of it enters a prompt.",
   "empty:excluded": "The setting `exclude` keeps this file out of prompts.",
+  "empty:unreadable":
+    "This file cannot be looked at, so nothing of it enters a prompt.",
+  "empty:already-there": "What would follow stands there already.",
+  "empty:error": "The model could not answer; the log says why.",
 };
 
 /** Return a document about the last request, where there was one. */

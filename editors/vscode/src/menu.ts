@@ -12,11 +12,9 @@ interface Entry extends QuickPickItem {
 export async function showMenu(
   view: View,
   languageId: string | undefined,
-  title: string,
 ): Promise<void> {
   const chosen = await window.showQuickPick(entries(view, languageId), {
-    title,
-    placeHolder: "lsp-stablecode",
+    title: "lsp-stablecode",
   });
   // A click on the status bar took the focus away, and the list gives it back there.
   await commands.executeCommand("workbench.action.focusActiveEditorGroup");

@@ -24,8 +24,12 @@ export class ModelWatch implements Disposable {
       server.onDidChange(() => this.#startAnew()),
       server.onDidProgress((progress) => this.#follow(progress)),
       server.onDidNotice((notice) => {
+        const before = this.#notice;
         this.#notice = notice;
-        void this.refresh();
+        // Mere work changes nothing that is asked about.
+        if (notice.kind !== before?.kind || notice.message !== before.message) {
+          void this.refresh();
+        }
       }),
       this.#changed,
     );

@@ -29,9 +29,10 @@ import { documentSelector } from "./documents.ts";
 import { expand, type Found, findProgram } from "./locate.ts";
 import { RestartLimit } from "./restart-limit.ts";
 import {
+  chosenSettings,
+  list,
   type Manifest,
   SECTION,
-  chosenSettings,
   serverKeys,
   settings,
 } from "./settings.ts";
@@ -201,7 +202,7 @@ export class Server implements Disposable {
   }
 
   async #find(): Promise<Found | undefined> {
-    const named = settings().get<string[]>("serverCommand", []);
+    const named = list("serverCommand");
     const folder = workspace.workspaceFolders?.[0]?.uri.fsPath;
     const [program, ...args] = named.map((word) => expand(word, homedir(), folder));
     if (program === undefined) {
@@ -219,9 +220,10 @@ export class Server implements Disposable {
 
   async #makeClient(found: Found): Promise<QuietClient> {
     const folder = workspace.workspaceFolders?.[0]?.uri.fsPath;
-    const further = settings()
-      .get<string[]>("serverArguments", [])
-      .map((word) => expand(word, homedir(), folder));
+    const further = list("serverArguments").map((word) =>
+      expand(word, homedir(), folder),
+    );
+    const shared = settings().get<boolean>("sharedEngine", true) ? ["--shared"] : [];
     const [command = "", ...args] = found.command;
     await workspace.fs.createDirectory(this.#context.globalStorageUri);
     const limit = new RestartLimit();
@@ -234,7 +236,7 @@ export class Server implements Disposable {
       SECTION,
       {
         command,
-        args: [...args, "serve", ...further],
+        args: [...args, "serve", ...shared, ...further],
         // Not the workspace: Python would look there first for what `-m` names.
         options: { cwd: this.#context.globalStorageUri.fsPath },
       },
@@ -272,11 +274,11 @@ export class Server implements Disposable {
         },
         middleware: {
           ...this.#middleware,
-          handleWorkDoneProgress: (_token, params, next) => {
+          handleWorkDoneProgress: (token, params, next) => {
             this.#progressed.fire(params);
             if (params.kind === "end") {
               // The rest would show a second bar beside our own.
-              next(_token, params);
+              next(token, params);
             }
           },
           workspace: {

@@ -11,6 +11,7 @@ export const SECTION = "lsp-stablecode";
 
 /** Settings that are the extension's own; the server would call them unknown. */
 const OWN_KEYS: readonly string[] = [
+  "sharedEngine",
   "serverCommand",
   "serverArguments",
   "python",
@@ -28,6 +29,11 @@ export function settings(scope?: ConfigurationScope): WorkspaceConfiguration {
 export interface Manifest {
   readonly version: string;
   readonly contributes: { readonly configuration: { readonly properties: object }[] };
+}
+
+/** Return a setting that is a list; one text alone is what many write instead. */
+export function list(key: string): string[] {
+  return [settings().get<string | string[]>(key, [])].flat();
 }
 
 /** Return the keys of a manifest's settings that the server knows. */
@@ -69,9 +75,9 @@ export async function write(key: string, value: unknown): Promise<void> {
   );
 }
 
-/** Tell whether the extension's own settings have changed. */
+/** Tell whether a change concerns how the server is started. */
 export function concernsTheProcess(affects: (section: string) => boolean): boolean {
-  return ["serverCommand", "serverArguments"].some((key) =>
+  return ["sharedEngine", "serverCommand", "serverArguments"].some((key) =>
     affects(`${SECTION}.${key}`),
   );
 }

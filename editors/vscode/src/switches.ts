@@ -7,7 +7,7 @@ import {
   type TextDocument,
   workspace,
 } from "vscode";
-import { SECTION, settings, write } from "./settings.ts";
+import { list, SECTION, settings, write } from "./settings.ts";
 import type { Silence } from "./view.ts";
 
 /**
@@ -101,7 +101,7 @@ export class Switches implements Disposable {
 }
 
 function disabledLanguages(): string[] {
-  return settings().get("disabledLanguages", []);
+  return list("disabledLanguages");
 }
 
 /** With the value that `"[language]": { … }` gives the setting for a document. */

@@ -11,7 +11,7 @@ export type ServerState =
 
 /** What `lsp-stablecode.status` answers, as far as it is shown. */
 export interface ModelStatus {
-  readonly state: "idle" | "loading" | "ready" | "failed";
+  readonly state: "idle" | "loading" | "ready" | "resting" | "failed";
   readonly message: string;
   readonly engine: {
     readonly model: string;
@@ -90,6 +90,9 @@ export function describe(view: View, clock: (timeMs: number) => string): Shown {
   if (model === undefined || model.state === "idle" || model.state === "loading") {
     return shown("loading~spin", `${NAME}: loading`, "The model is being loaded.");
   }
+  if (model.state === "resting") {
+    return shown("debug-pause", NAME, "The model rests until it is asked.");
+  }
   if (model.state === "failed" || model.engine === null) {
     const message = model.message || "The model could not be loaded.";
     return shown("error", NAME, message, "error");
@@ -103,14 +106,15 @@ export function describe(view: View, clock: (timeMs: number) => string): Shown {
     const [icon, text, why] = paused(silence, label, clock);
     return shown(icon, text, `${why}\n\n${detail}`);
   }
-  if (notice?.kind === "Error" || notice?.kind === "Warning") {
-    const isError = notice.kind === "Error";
-    return shown(
-      isError ? "error" : "warning",
-      label,
-      `${notice.message ?? ""}\n\n${detail}`.trim(),
-      isError ? "error" : "warning",
-    );
+  const told = `${notice?.message ?? ""}\n\n${detail}`.trim();
+  switch (notice?.kind) {
+    case "Error":
+      return shown("error", label, told, "error");
+    case "Warning":
+      return shown("warning", label, told, "warning");
+    case "Inactive":
+      // Not here: git ignores the file, for instance.
+      return shown("circle-slash", label, told);
   }
   return view.thinking
     ? shown("loading~spin", label, `Thinking.\n\n${detail}`)

@@ -23,6 +23,16 @@ describe("the status bar", () => {
     const cases: [Partial<View>, text: string, tooltip: RegExp][] = [
       [{}, "$(sparkle) starter · cpu", /^Ready\.\n\nModel starter, q5 on cpu, 4096/],
       [{ thinking: true }, "$(loading~spin) starter · cpu", /^Thinking/],
+      [
+        { notice: { kind: "Inactive", message: "Git ignores this file." } },
+        "$(circle-slash) starter · cpu",
+        /^Git ignores this file\.\n\nModel/,
+      ],
+      [
+        { model: { ...ready, state: "resting" } },
+        "$(debug-pause) Stable Code",
+        /rests/,
+      ],
       [{ server: { name: "starting" } }, "$(loading~spin) Stable Code", /starts/],
       [{ model: undefined }, "$(loading~spin) Stable Code: loading", /being loaded/],
       [
