@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from editors.samples import SHAPES
 
-from editors.emacs import (
+from tests.editors.emacs import (
     BUFFER_END,
     GREY,
     LINE,
@@ -23,8 +22,9 @@ from editors.emacs import (
     Emacs,
     StartEmacs,
 )
+from tests.editors.samples import SHAPES
 
-pytest_plugins = ["editors.emacs_fixtures"]
+pytest_plugins = ["tests.editors.emacs_fixtures"]
 pytestmark = pytest.mark.editor
 
 # Typing ``si`` at its end is answered with the line above and what follows it.

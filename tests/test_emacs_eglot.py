@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from editors.emacs_install import Installation, emacs_with_eglot, newest_emacs
-from editors.installing import NotInstallableError
 
-from editors.emacs import Emacs, documented_init
+from tests.editors.emacs import Emacs, documented_init
+from tests.editors.emacs_install import Installation, emacs_with_eglot, newest_emacs
+from tests.editors.installing import NotInstallableError
 
 pytestmark = pytest.mark.editor
 

@@ -7,18 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from editors.emacs_install import (
+
+from lsp_stablecode import __version__
+from lsp_stablecode.settings_schema import settings_schema
+from tests.editors.emacs import DOCUMENTATION, PACKAGE
+from tests.editors.emacs_install import (
     Installation,
     debian_emacs,
     newest_emacs,
     package_lint,
 )
-from editors.emacs_settings import settings_as_lisp, written_settings
-from editors.installing import NotInstallableError
-
-from editors.emacs import DOCUMENTATION, PACKAGE
-from lsp_stablecode import __version__
-from lsp_stablecode.settings_schema import settings_schema
+from tests.editors.emacs_settings import settings_as_lisp, written_settings
+from tests.editors.installing import NotInstallableError
 
 LISP = PACKAGE.read_text("utf-8")
 PAGE = DOCUMENTATION.read_text("utf-8")
@@ -41,7 +41,7 @@ def test_the_versions_are_one() -> None:
 
 
 def test_the_page_names_every_option_and_its_default() -> None:
-    defined = dict(re.findall(r"\(defcustom ([\w-]+) (.+)\n", LISP))
+    defined = dict(re.findall(r"\(defcustom ([\w-]+)\s+(.+)\n", LISP))
     documented = dict(re.findall(r"^\| `([\w-]+)` \| `?(.+?)`? \|", PAGE, re.M))
     options = {name for name in documented if name in defined or "--" in name}
     assert options | {"lsp-stablecode-settings"} == set(defined)

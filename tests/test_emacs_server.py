@@ -10,9 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from editors.samples import EMOJI, SHAPES
 
-from editors.emacs import (
+from tests.editors.emacs import (
     ALONE,
     BUFFER_END,
     PREFIX,
@@ -21,8 +20,9 @@ from editors.emacs import (
     Emacs,
     StartEmacs,
 )
+from tests.editors.samples import EMOJI, SHAPES
 
-pytest_plugins = ["editors.emacs_fixtures"]
+pytest_plugins = ["tests.editors.emacs_fixtures"]
 pytestmark = pytest.mark.editor
 
 # Typing ``si`` at its end is answered with the line above and what follows it.

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from editors.samples import EMOJI, NUM_LONG_LINES, SHAPES
 
-from editors.emacs import (
+from tests.editors.emacs import (
     LINE,
     SAVE,
     TAB,
@@ -16,8 +15,9 @@ from editors.emacs import (
     WORD,
     Emacs,
 )
+from tests.editors.samples import EMOJI, NUM_LONG_LINES, SHAPES
 
-pytest_plugins = ["editors.emacs_fixtures"]
+pytest_plugins = ["tests.editors.emacs_fixtures"]
 pytestmark = pytest.mark.editor
 
 # Typing ``si`` at its end is answered with the line above and what follows it.

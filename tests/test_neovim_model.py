@@ -33,7 +33,7 @@ def test_the_starter_model(variant: Variant, tmp_path: Path) -> None:
     with start(variant, tmp_path, model="starter", after=progress) as editing:
         neovim = editing.neovim
         neovim.edit(editing.project / "shapes.py")
-        neovim.type("Go<CR><C-u>print(volume(width=2, he")
+        neovim.type("Go<C-u><CR>print(volume(width=2, he")
         neovim.see(lambda frame: frame.row_with("[stablecode: loading"), "it is loaded")
         frame = neovim.see(
             lambda frame: "".join(frame.ghost).startswith("ight="), "a suggestion", 200
@@ -72,12 +72,12 @@ def _measure(editing: Editing, trace: Path) -> list[float]:
     """
     neovim = editing.neovim
     added_ms: list[float] = []
-    neovim.type("Go<C-u>")
+    neovim.type("Go<C-u>x")
     for number in range(_NUM_KEYS):
         key = "sp"[number % 2]
         rest = ("ize = width * height", 'rint("the area is", size)')[number % 2]
         num_traced = len(_answers(trace))
-        typed_s = neovim.type(f"<C-u>{key}")
+        typed_s = neovim.type(f"<BS>{key}")
         frame = neovim.see(lambda frame, rest=rest: frame.ghost == (rest,), rest)
         drawn_s = next(
             one.time_s

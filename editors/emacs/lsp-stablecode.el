@@ -55,7 +55,8 @@
 Options of the command line, such as --log-level, go after \"serve\"."
   :type '(repeat string))
 
-(defcustom lsp-stablecode-modes '(prog-mode conf-mode html-mode yaml-mode)
+(defcustom lsp-stablecode-modes
+  '(prog-mode conf-mode html-mode yaml-mode yaml-ts-mode)
   "Major modes that get suggestions, with all modes derived from them.
 The server is started only in buffers where lsp-mode is."
   :type '(repeat symbol))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editors.emacs_install import NO_MACHINE_CODE, Installation
-from editors.samples import server_command
-from editors.terminal import PATIENCE_S, Terminal
+from tests.editors.emacs_install import NO_MACHINE_CODE, Installation
+from tests.editors.samples import server_command
+from tests.editors.terminal import PATIENCE_S, Terminal
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "editors/emacs/lsp-stablecode.el"

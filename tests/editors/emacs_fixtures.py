@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from editors.emacs import ALONE, Emacs, StartEmacs, documented_init
-from editors.emacs_install import Installation, debian_emacs, newest_emacs
-from editors.installing import NotInstallableError
-from editors.samples import make_project
+from tests.editors.emacs import ALONE, Emacs, StartEmacs, documented_init
+from tests.editors.emacs_install import Installation, debian_emacs, newest_emacs
+from tests.editors.installing import NotInstallableError
+from tests.editors.samples import make_project
 
 _RESET = """
 (progn (setq lsp-stablecode-automatic t lsp-stablecode-beside-menus t)

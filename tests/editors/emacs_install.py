@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from editors.installing import debian_packages, install_once, run, unpack_debian
+from tests.editors.installing import debian_packages, install_once, run, unpack_debian
 
 _PATIENCE_S = 180
 _SITE_LISP = Path("/usr/share/emacs/site-lisp/elpa")

@@ -85,13 +85,14 @@ function M.show(client, bufnr, row, column, rests, index, with_hint)
   local function position(at)
     return { line = row, character = vim.str_utfindex(line, client.offset_encoding, at, false) }
   end
-  state.items = vim.tbl_map(function(rest) ---@param rest lsp-stablecode.Rest
-    return {
+  state.items = {}
+  for number, rest in ipairs(rests) do
+    state.items[number] = {
       insertText = rest.text,
       command = rest.item.command,
       range = { start = position(column), ['end'] = position(column + #rest.covered) },
     }
-  end, rests)
+  end
   one:select(index, with_hint)
 end
 

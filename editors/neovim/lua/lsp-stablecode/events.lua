@@ -3,6 +3,7 @@
 local ghost = require('lsp-stablecode.ghost')
 local keys = require('lsp-stablecode.keys')
 local menu = require('lsp-stablecode.menu')
+local requests = require('lsp-stablecode.requests')
 local server = require('lsp-stablecode.server')
 local status = require('lsp-stablecode.status')
 local suggestions = require('lsp-stablecode.suggestions')
@@ -92,7 +93,7 @@ function M.listen()
   on('BufEnter', function(event)
     local client = suggestions.client(event.buf)
     if client then
-      client:notify('textDocument/didFocus', {
+      requests.tell(client, 'didFocus', {
         textDocument = { uri = vim.uri_from_bufnr(event.buf) },
       })
     end

@@ -79,9 +79,10 @@ local function draw_lines(bufnr, row, column, rest, line, more)
   local is_covering = #rest.covered + #rest.kept > 0
   if is_covering then
     local hidden = vim.fn.strdisplaywidth(line:sub(column + 1), start)
-    local shown = vim.iter(first):fold(0, function(width, chunk)
-      return width + vim.fn.strdisplaywidth(chunk[1], start + width)
-    end)
+    local shown = 0
+    for _, chunk in ipairs(first) do
+      shown = shown + vim.fn.strdisplaywidth(chunk[1], start + shown)
+    end
     first[#first + 1] = { (' '):rep(hidden - shown) }
   end
   table.remove(rows, 1)

@@ -2,6 +2,7 @@
 
 local candidates = require('lsp-stablecode.candidate')
 local menu = require('lsp-stablecode.menu')
+local requests = require('lsp-stablecode.requests')
 local suggestions = require('lsp-stablecode.suggestions')
 
 local api = vim.api
@@ -71,7 +72,7 @@ function M.insert(part)
   end
   insert_literally(rest.text:sub(1, length))
   if length < #rest.text then
-    client:notify('textDocument/didPartiallyAcceptCompletion', {
+    requests.tell(client, 'didPartiallyAcceptCompletion', {
       item = rest.item,
       acceptedLength = candidates.num_units(candidate, #rest.typed + length),
     })

@@ -49,6 +49,15 @@ function M.cancel()
   end
 end
 
+--- Send a notification that is not a part of LSP: Copilot's server has them, and ours.
+---@param client vim.lsp.Client
+---@param name 'didFocus'|'didShowCompletion'|'didPartiallyAcceptCompletion'
+---@param params table
+function M.tell(client, name, params)
+  ---@diagnostic disable-next-line: param-type-mismatch
+  client:notify('textDocument/' .. name, params)
+end
+
 ---@param client vim.lsp.Client
 ---@param place lsp-stablecode.Place
 ---@param selected? lsp-stablecode.Selected

@@ -117,7 +117,7 @@ local function draw(place)
   end
   if not chosen.was_shown then
     chosen.was_shown = true
-    shown.client:notify('textDocument/didShowCompletion', { item = chosen.item })
+    requests.tell(shown.client, 'didShowCompletion', { item = chosen.item })
   end
   return true
 end
