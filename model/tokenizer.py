@@ -108,9 +108,11 @@ class CodeTokenizer:
         Control tokens may be more: who uses one has asked for it by its spelling.
         """
         spellings = self._spellings or self._tokenizer.get_vocab()
-        ids = set(spellings.values()) - self.control_ids
-        if max(ids, default=0) >= vocab_size:
-            raise unknown_id(max(ids), vocab_size)
+        if max(spellings.values(), default=0) < vocab_size:
+            return
+        most = max(set(spellings.values()) - self.control_ids, default=0)
+        if most >= vocab_size:
+            raise unknown_id(most, vocab_size)
 
     def control_id(self, token: str) -> int:
         """Return the id of a control token by its spelling.
