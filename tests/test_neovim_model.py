@@ -52,8 +52,8 @@ def test_the_starter_model(variant: Variant, tmp_path: Path) -> None:
 def test_a_key_becomes_ghost_text_soon(variant: Variant, tmp_path: Path) -> None:
     """The client adds little to the server's time, which the trace holds.
 
-    Beside other work the median was 7.5 to 9.6 ms; it must be less than 30 for people not
-    to notice. Here any machine must do.
+    Beside other work the median was 7.5 to 9.6 ms; it must be less than 30 for people
+    not to notice. Here any machine must do.
     """
     with start(variant, tmp_path) as editing:
         editing.open("shapes.py")
