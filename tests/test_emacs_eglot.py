@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.editors.emacs import Emacs, documented_init
-from tests.editors.emacs_install import Installation, emacs_with_eglot, newest_emacs
+from tests.editors.emacs_install import Installation, emacs_with, newest_emacs
 from tests.editors.installing import NotInstallableError
 
 pytestmark = pytest.mark.editor
@@ -18,6 +19,7 @@ BUFFER_END, MENU, TAB = "\x1b>", "\x1b\t", "\t"
 STATE = """(and (fboundp 'eglot-current-server) (eglot-current-server)
  (plist-get (jsonrpc-request (eglot-current-server) :workspace/executeCommand
              '(:command "lsp-stablecode.status" :arguments [])) :state))"""
+INSTALLATIONS = {"28": partial(emacs_with, "eglot"), "newest": newest_emacs}
 Start = Callable[[Installation, str], Emacs]
 
 
@@ -41,18 +43,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         one.close()
 
 
-def installed(install: Callable[[], Installation]) -> Installation:
+def installed(version: str) -> Installation:
     try:
-        return install()
+        return INSTALLATIONS[version]()
     except NotInstallableError as error:
-        pytest.skip(f"Emacs with eglot: {error}")
+        pytest.skip(f"Emacs ({version}) with eglot: {error}")
 
 
-@pytest.mark.parametrize("install", [emacs_with_eglot, newest_emacs])
-def test_the_menu_lists_suggestions(
-    install: Callable[[], Installation], start: Start
-) -> None:
-    emacs = start(installed(install), documented_init("eglot"))
+@pytest.mark.parametrize("version", INSTALLATIONS)
+def test_the_menu_lists_suggestions(version: str, start: Start) -> None:
+    emacs = start(installed(version), documented_init("eglot"))
     emacs.type("server_p")
     emacs.wait(lambda: emacs.buffer().text == TEXT + "server_p", "it is typed")
     emacs.type(MENU)
@@ -64,12 +64,10 @@ def test_the_menu_lists_suggestions(
     assert not emacs.lisp("(featurep 'lsp-mode)")
 
 
-@pytest.mark.parametrize("install", [emacs_with_eglot, newest_emacs])
-def test_a_single_suggestion_is_inserted_at_once(
-    install: Callable[[], Installation], start: Start
-) -> None:
+@pytest.mark.parametrize("version", INSTALLATIONS)
+def test_a_single_suggestion_is_inserted_at_once(version: str, start: Start) -> None:
     init = documented_init("eglot") + documented_init("eglot", block=1).split("\n")[0]
-    emacs = start(installed(install), init)
+    emacs = start(installed(version), init)
     emacs.type("server_p" + MENU)
     emacs.wait(
         lambda: emacs.buffer().text == TEXT + "server_port = 8080", "it is inserted"
@@ -78,7 +76,7 @@ def test_a_single_suggestion_is_inserted_at_once(
 
 def test_emacs_30_shows_it_in_grey(start: Start) -> None:
     init = documented_init("eglot") + documented_init("eglot", block=1)
-    emacs = start(installed(newest_emacs), init)
+    emacs = start(installed("newest"), init)
     emacs.type("server_p")
     emacs.wait(
         lambda: "server_port = 8080" in emacs.terminal.text.split("\n")[3],

@@ -71,11 +71,12 @@ def debian_emacs() -> Installation:
     return _installation(Path("/usr/bin/emacs"))
 
 
-def emacs_with_eglot() -> Installation:
-    """Return Debian's own Emacs with its package of eglot."""
-    debian_packages("elpa-eglot")
+def emacs_with(*packages: str) -> Installation:
+    """Return Debian's own Emacs with more of Debian's packages, such as ``evil``."""
+    debian_packages(*(f"elpa-{name}" for name in packages))
     emacs = debian_emacs()
-    return replace(emacs, load_path=(*emacs.load_path, *_SITE_LISP.glob("eglot-*")))
+    paths = [one for name in packages for one in _SITE_LISP.glob(f"{name}-[0-9]*")]
+    return replace(emacs, load_path=(*emacs.load_path, *paths))
 
 
 def newest_emacs() -> Installation:
