@@ -43,7 +43,18 @@ clip-path="url(#{unique_id}-clip-terminal)">
 </g>
 </svg>
 """
-_COLOURS = {"brightblack": "#8b949e", "default": "#e6edf3", "black": "#0d1117"}
+_DARK = """
+(progn (setq frame-background-mode 'dark)
+       (mapc #'frame-set-background-mode (frame-list))
+       t)"""
+# pyte's names for the terminal's own colours; others it gives in hexadecimal.
+_COLOURS = {
+    "black": "#0d1117",
+    "brightblack": "#8b949e",
+    "brightcyan": "#a5d6ff",
+    "cyan": "#79c0ff",
+    "default": "#e6edf3",
+}
 
 
 def draw(path: Path) -> None:
@@ -61,19 +72,21 @@ def draw(path: Path) -> None:
         )
         try:
             emacs.wait_ready(file.name)
+            emacs.lisp(_DARK)
             emacs.type(BUFFER_END)
             end = '\n    print("the area is", size)\n    return size'
             for title, keys, ghost in (
                 ("typed: si", "    si", "ze = width * height" + end),
                 ("M-f: the next word", WORD, " = width * height" + end),
                 ("typed: = w", " = w", "idth * height" + end),
-                ("TAB: all of it", TAB, "pass"),
+                ("TAB: all of it", TAB, ""),
             ):
+                emacs.lisp(f"(setq lsp-stablecode-automatic {'t' if ghost else 'nil'})")
                 emacs.type(keys)
                 buffer = emacs.wait_ghost(ghost)
                 assert buffer.text.startswith(SHAPES)
-                line = (buffer.before.split("\n")[-1] + ghost).split("\n")[-1]
-                emacs.wait(partial(_shows, emacs, line), "it is drawn")
+                column = len(buffer.before.split("\n")[-1])
+                emacs.wait(partial(_has_cursor_in, emacs, column), "it is drawn")
                 console.print(Text(f"-- {title}", Style(color="#79c0ff", bold=True)))
                 console.print(_text(emacs), soft_wrap=True)
         finally:
@@ -84,8 +97,8 @@ def draw(path: Path) -> None:
     path.write_text(svg, "utf-8")
 
 
-def _shows(emacs: Emacs, line: str) -> bool:
-    return line in emacs.terminal.text.split("\n")
+def _has_cursor_in(emacs: Emacs, column: int) -> bool:
+    return emacs.terminal.cursor[1] == column
 
 
 def _text(emacs: Emacs) -> Text:
