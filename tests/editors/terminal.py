@@ -24,6 +24,13 @@ PATIENCE_S = 60.0
 _JOINERS = re.compile("[\u200d\ufe0f]")
 
 
+class _Screen(pyte.Screen):
+    """Hears a terminal's private questions, too; nobody waits for the answers."""
+
+    def report_device_status(self, *_: int, **__: bool) -> None:
+        """Answer nothing."""
+
+
 class Terminal:
     """Runs a command, and emulates an xterm around it."""
 
@@ -36,7 +43,7 @@ class Terminal:
         columns: int = 100,
         lines: int = 30,
     ) -> None:
-        self._screen = pyte.Screen(columns, lines)
+        self._screen = _Screen(columns, lines)
         self._stream = pyte.Stream(self._screen)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._changed = threading.Condition()
