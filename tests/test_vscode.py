@@ -379,15 +379,47 @@ def test_a_server_that_cannot_run_is_reported(window: VSCode) -> None:
     assert servers(window) == []
 
 
-def servers(window: VSCode) -> list[psutil.Process]:
-    """Return the running servers of this VS Code."""
+def test_an_engine_that_windows_share_is_started_and_started_again(
+    window: VSCode,
+) -> None:
+    window.set(sharedEngine=True)
+    engines = []
+    try:
+        [engine] = window.wait(lambda: servers(window, "hub"), "the engine")
+        engines.append(engine)
+        window.wait_until_ready()
+        open_shapes(window, "shared.py")
+        window.type("    si")
+        window.wait_for_ghost(REST)
+        engine.kill()
+        # Meanwhile the front refuses to answer this, and says why.
+        asked = """
+            const status = vscode.commands.executeCommand("lsp-stablecode.status");
+            return (await status.then((one) => one, () => null))?.requests;
+        """
+        window.wait(lambda: window.code(asked) == 0, "another engine")
+        window.type("z")
+        window.wait_for_ghost("e = width * height")
+    finally:
+        engines += servers(window, "hub")
+        window.set(sharedEngine=False)
+        window.wait(lambda: not servers(window, "--shared"), "the front's end")
+        # Left alone it would wait a minute for other editors.
+        for one in engines:
+            if one.is_running():
+                one.kill()
+
+
+def servers(window: VSCode, word: str = "serve") -> list[psutil.Process]:
+    """Return the running servers of this VS Code that were started with a word."""
     found = []
     for one in window.processes():
         try:
-            if one.is_running() and "lsp_stablecode" in one.cmdline():
-                found.append(one)
+            command = one.cmdline()
         except psutil.Error:
             continue
+        if "lsp_stablecode" in command and word in command:
+            found.append(one)
     return found
 
 
@@ -654,8 +686,7 @@ def test_the_client_adds_little_to_the_servers_time(
     window.set(enable=False)
     window.wait_for_ghost("")
     window.code(CONSTANT, text=REST)
-    ask = "editor.action.inlineSuggest.trigger"
-    window.wait(lambda: window.command(ask) or window.ghost, "the constant")
+    window.ask_for_ghost(REST)
     least_ms = times_to_ghost(window)
     window.code("kept.constant.dispose();")
     added_ms = whole_ms - least_ms - server_ms

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.editor
 
 REST = "ze = width * height"
 STAND_IN = Path(__file__).parent / "editors" / "vscode-python"
-SETTINGS = {"lsp-stablecode.model": "echo", "lsp-stablecode.python": sys.executable}
+SETTINGS = {
+    "lsp-stablecode.model": "echo",
+    "lsp-stablecode.python": sys.executable,
+    # An engine that is shared outlives its editors for a minute.
+    "lsp-stablecode.sharedEngine": False,
+}
 Start = Callable[..., VSCode]
 
 

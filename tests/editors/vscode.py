@@ -42,6 +42,8 @@ _UNTIL_INPUT_ENDS: Final = (
     '"$@" </dev/null >&2 & cat >/dev/null; kill $!; wait $!',
     "sh",
 )
+_GLANCE_S: Final = 0.03
+_ANSWER_S: Final = 2.0
 _STATUS: Final = '[id="lsp-stablecode.lsp-stablecode.lsp-stablecode.status"]'
 
 
@@ -391,6 +393,21 @@ class VSCode:
         """Wait until exactly this ghost text is on the screen."""
         self.wait(lambda: self.ghost == text, f"the ghost text {text!r}")
 
+    def ask_for_ghost(self, text: str) -> None:
+        """Ask by hand, again and again, until this ghost text is on the screen."""
+
+        def ask() -> bool:
+            self.command("editor.action.inlineSuggest.trigger")
+            # Asked sooner again, it would never be answered.
+            end = time.monotonic() + _ANSWER_S
+            while time.monotonic() < end:
+                if self.ghost == text:
+                    return True
+                time.sleep(_GLANCE_S)
+            return False
+
+        self.wait(ask, f"the ghost text {text!r}")
+
     def wait_until_ready(self) -> None:
         """Wait until the model is loaded."""
         self.wait(lambda: "·" in self.status, "a model in the status bar")
@@ -506,5 +523,5 @@ def _wait(
     while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"waited {patience_s:.0f} s in vain for {what}")
-        time.sleep(0.03)
+        time.sleep(_GLANCE_S)
     return value

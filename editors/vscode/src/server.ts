@@ -134,7 +134,8 @@ export class Server implements Disposable {
     try {
       await this.#client?.sendNotification(method, params);
     } catch (error) {
-      this.#log.warn(`${method}: ${String(error)}`);
+      // It is being stopped, or was lost just now.
+      this.#log.debug(`${method}: ${String(error)}`);
     }
   }
 
