@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ import psutil
 import pytest
 from conftest import Editor, start_editor, stop_editor
 from pygls.exceptions import JsonRpcException
+
+from tests.hubs import Hubs
 
 pytestmark = [
     pytest.mark.slow,
@@ -102,15 +103,7 @@ class World:
     happened: dict[str, int] = field(default_factory=dict)
 
     def hubs(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if "hub" not in (process.info["cmdline"] or []):
-                continue
-            with contextlib.suppress(psutil.Error):
-                folder = process.environ().get("LSP_STABLECODE_RUNTIME")
-                if folder == str(self.folder / "run") and process.status() != "zombie":
-                    found.append(process)
-        return found
+        return Hubs(self.folder / "run").processes()
 
     async def start_editor(self) -> None:
         editor = await start_editor("--shared", model=self.model, wait=False)
@@ -206,10 +199,7 @@ async def world(
     for typing in world.typings:
         with contextlib.suppress(Exception):
             await stop_editor(typing.editor)
-    for hub in world.hubs():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            hub.send_signal(signal.SIGCONT)
-            hub.kill()
+    Hubs(small_disk / "run").kill()
 
 
 def _link_cache(folder: Path) -> None:

@@ -164,10 +164,10 @@ def test_tab_is_tab_where_nothing_is_shown(emacs: Emacs, emacs_project: Path) ->
     emacs.wait_ghost(REST)
     emacs.dismiss()
     assert emacs.wait_ghost("").text == SHAPES + "si"
-    emacs.type(TAB)  # Python mode indents.
-    emacs.wait_text(SHAPES + "    si")
     assert emacs.lisp('(key-binding (kbd "M-f"))') == "forward-word"
     assert emacs.lisp('(key-binding (kbd "C-g"))') == "keyboard-quit"
+    emacs.type(TAB)  # Python mode indents.
+    emacs.wait_text(SHAPES + "    si")
 
 
 def test_return_types_through_a_line_end(emacs: Emacs, emacs_project: Path) -> None:

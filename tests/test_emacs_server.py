@@ -214,6 +214,28 @@ def test_a_slow_model_shows_nothing_that_is_outdated(
     assert emacs.messages("$/cancelRequest")
 
 
+def test_the_engine_that_editors_share(
+    start_emacs: StartEmacs, emacs_project: Path
+) -> None:
+    """By default that one is started; killed, it is there again, and nothing lost."""
+    emacs = start_emacs(file=emacs_project / "shapes.py", is_shared=True)
+    emacs.wait_ready("shapes.py")
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    engine = emacs.hubs.process()
+    engine.kill()
+    engine.wait(10)
+    emacs.type_text("ze")
+    emacs.wait(lambda: emacs.hubs.processes() not in ([], [engine]), "another engine")
+    emacs.wait_ready(emacs.buffer().name)
+    emacs.type(" ")
+    emacs.wait_ghost("= width * height")
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    size = width * height")
+    assert "exited (check" not in emacs.terminal.text
+
+
 def test_a_program_that_is_missing_is_named_once(
     start_emacs: StartEmacs, emacs_project: Path
 ) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
+from tests.hubs import runtime_folder
 
 _TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
 _REST = "lue = compute(width)"
@@ -142,13 +142,10 @@ def served(*arguments: str) -> Iterator[Wire]:
 def wire(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Wire]:
-    with tempfile.TemporaryDirectory(dir="/tmp" if os.name != "nt" else None) as name:
-        monkeypatch.setenv("LSP_STABLECODE_RUNTIME", name)
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
         with served(*request.param) as one:
             yield one
-        for file in Path(name).glob("*.json"):
-            process_id = json.loads(file.read_text())["process_id"]
-            subprocess.run(["kill", "-9", str(process_id)], check=False)
 
 
 def _insertion(line: int, character: int, text: str) -> Message:

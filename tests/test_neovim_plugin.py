@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lsp_stablecode import __version__
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from tests.editors.neovim import PLUGIN, Frame, Neovim, lua_list
 from tests.editors.neovim_editing import (
     VERSIONS,
@@ -20,7 +21,8 @@ from tests.editors.neovim_editing import (
     neovim_program,
     start,
 )
-from tests.editors.samples import SHAPES
+from tests.editors.samples import SHAPES, path_with_server
+from tests.hubs import runtime_folder
 
 pytestmark = pytest.mark.editor
 
@@ -93,18 +95,26 @@ def test_one_server_for_all_folders(neovim: Neovim, editing: Editing) -> None:
 def test_a_server_that_keeps_dying_is_given_up(
     variant: Variant, tmp_path: Path
 ) -> None:
-    """After some starts, with longer and longer pauses, the user is told once."""
-    dies = lua_list([sys.executable, "-c", "raise SystemExit(3)"])
+    """After some starts, with longer and longer pauses, the user is told once.
+
+    What it said is in the log.
+    """
+    dies = lua_list([sys.executable, "-c", "raise SystemExit('out of luck')"])
     with start(
         variant, tmp_path, after=f"vim.g.lsp_stablecode = {{ cmd = {dies} }}"
     ) as editing:
         neovim = editing.neovim
+        said = neovim.command("LspStablecode log")
+        assert "nothing was logged so far" in said
         neovim.edit(editing.project / "shapes.py")
         neovim.until(lambda: "keeps dying" in neovim.messages(), "the user is told")
         assert neovim.messages().count("keeps dying") == 1
-        assert neovim.messages().count("the server died (code 3)") == 4
+        assert neovim.messages().count("the server died (code 1)") == 4
         neovim.type("Gosi")
         neovim.see_line("    si")
+        neovim.type("<Esc>")
+        neovim.command("LspStablecode log")
+        assert "out of luck" in "\n".join(neovim.lines)
 
 
 @pytest.mark.parametrize("variant", VERSIONS, ids=str)
@@ -143,7 +153,36 @@ def test_the_server_in_the_clone_is_found(tmp_path: Path) -> None:
         "+quit",
     )
     said = program.run(*ask, folder=tmp_path)
-    assert said.strip() == f'{{ "{installed}", "serve" }}'
+    assert said.strip() == f'{{ "{installed}", "serve", "--shared" }}'
+
+
+@pytest.mark.parametrize("variant", VERSIONS, ids=str)
+def test_the_engine_that_editors_share(
+    variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default that one is started; killed, it is there again, and nothing lost."""
+    monkeypatch.setenv("PATH", path_with_server(tmp_path))
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
+        defaults = f"vim.g.lsp_stablecode = {{ ghost_text = '{variant.ghost_text}' }}"
+        with start(variant, tmp_path, after=defaults) as editing:
+            neovim = editing.neovim
+            editing.open("shapes.py")
+            neovim.type("Gosi")
+            neovim.see_ghost("ze = width * height")
+            engine = hubs.process()
+            engine.kill()
+            engine.wait(10)
+            neovim.type("ze")
+            neovim.see_line("    size")
+            neovim.until(
+                lambda: hubs.processes() not in ([], [engine]), "another engine"
+            )
+            neovim.type(" ")
+            neovim.see_ghost("= width * height")
+            neovim.type("<Tab>")
+            neovim.see_line(_SIZE)
+            assert neovim.messages().count("died") == 0
 
 
 # --- a slow model -------------------------------------------------------------
@@ -205,12 +244,10 @@ def test_status_explain_and_snooze(neovim: Neovim) -> None:
     )
 
 
-def test_the_doctor_and_the_log(neovim: Neovim) -> None:
+def test_the_doctor(neovim: Neovim) -> None:
     neovim.command("LspStablecode doctor")
     neovim.see(lambda frame: frame.row_with("python"), "the doctor's report")
-    neovim.command("stopinsert | bwipeout! | LspStablecode log")
-    assert neovim.lines[0].startswith("[START]")
-    neovim.command("bwipeout")
+    neovim.command("stopinsert | bwipeout!")
 
 
 def test_subcommands_are_completed_and_checked(neovim: Neovim) -> None:

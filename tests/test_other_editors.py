@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ import pytest
 from lsprotocol import types
 from pygls.workspace import TextDocument
 
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from tests.editors.coc import find_coc
 from tests.editors.helix import Helix, install_helix, log_of
 from tests.editors.installing import NotInstallableError
 from tests.editors.neovim import Neovim, install
-from tests.editors.samples import SHAPES, make_project, server_command
+from tests.editors.samples import SHAPES, make_project, path_with_server
 from tests.editors.terminal import Terminal
+from tests.hubs import Hubs, runtime_folder
 
 PAGE = (Path(__file__).parents[1] / "docs/editors/others.md").read_text("utf-8")
 CALLS = "def area(w, h):\n    return w * h\n\n\nprint(area(3, 4), [1])\n"
@@ -31,15 +32,6 @@ def block_of(heading: str, language: str) -> str:
     found = re.search(f"```{language}\n(.*?)```", section, re.S)
     assert found is not None, f"{heading} has no block of {language}"
     return found[1]
-
-
-def path_with_server(folder: Path) -> str:
-    """Put a program of the server's name into a folder; return a PATH with it."""
-    program = folder / "bin/lsp-stablecode"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(server_command())} "$@"\n')
-    program.chmod(0o755)
-    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
 
 # --- any client ----------------------------------------------------------------
@@ -104,6 +96,14 @@ async def test_a_client_that_announces_the_capability_gets_grey_text(
     assert (await editor.texts(uri, 12, 6))[0] == "ze = width * height"
 
 
+@pytest.fixture
+def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
+    """Hold the engines that are shared, as the recipes have it."""
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
+        yield hubs
+
+
 # --- Helix ---------------------------------------------------------------------
 
 
@@ -116,7 +116,7 @@ def helix_program() -> Helix:
 
 
 @pytest.fixture
-def helix(helix_program: Helix, tmp_path: Path) -> Iterator[Terminal]:
+def helix(helix_program: Helix, tmp_path: Path, hubs: Hubs) -> Iterator[Terminal]:
     """Start it in a file, configured as the page says."""
     configuration = tmp_path / ".config/helix"
     configuration.mkdir(parents=True)
@@ -176,6 +176,7 @@ def test_helix_lists_the_suggestion(
 
 
 @pytest.mark.editor
+@pytest.mark.usefixtures("hubs")
 def test_coc_shows_grey_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         coc, program = find_coc(), install("0.11")
@@ -194,13 +195,11 @@ def test_coc_shows_grey_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         neovim.until(lambda: neovim.command(initialized) == "1", "coc.nvim runs")
         services = "echo CocAction('services')"
         neovim.until(lambda: "'running'" in neovim.command(services), "the server runs")
-        neovim.type("Go<C-u>    si")
+        neovim.type("Go<C-u>    size = ")
         neovim.see_row("    size = width * height")
-        assert neovim.line == "    si"
+        assert neovim.line == "    size = "
         neovim.type("<M-f>")
-        neovim.see_line("    size")
+        neovim.see_line("    size = width")
         neovim.see_row("    size = width * height")
         neovim.type("<Tab>")
         neovim.see_line("    size = width * height")
-        neovim.type("<Esc>u")
-        neovim.see_line("    size")

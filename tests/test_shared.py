@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -24,55 +23,26 @@ from conftest import Editor, Start, stop_editor
 from lsp_stablecode.shared.framing import frame, read_message
 from lsp_stablecode.shared.greeting import greet_hub, proof
 from lsp_stablecode.shared.rendezvous import (
+    RUNTIME_VARIABLE,
     Rendezvous,
     open_connection,
     read_address,
 )
+from tests.hubs import SHORT_FOLDERS, Hubs, runtime_folder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix signals")
 
 _TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
 _REST = "lue = compute(width)"
 _WAIT_S = 60.0
-_SHORT_RUNTIME_FOLDERS = "/tmp" if os.path.isdir("/tmp") else None
-
-
-class Hubs:
-    """The hubs of a test's own runtime folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def process(self) -> psutil.Process:
-        """Return the hub's process, of which there is to be one."""
-        (address,) = self.folder.glob("*.json")
-        return psutil.Process(json.loads(address.read_text())["process_id"])
-
-    def processes(self) -> list[psutil.Process]:
-        """Return all hubs of this folder, whether they can be found or not."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if "hub" not in (process.info["cmdline"] or []):
-                continue
-            with contextlib.suppress(psutil.Error):
-                folder = process.environ().get("LSP_STABLECODE_RUNTIME")
-                if folder == str(self.folder) and process.status() != "zombie":
-                    found.append(process)
-        return found
 
 
 @pytest.fixture
 def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
     """Give the test a runtime folder; no process of it outlives the test."""
-    with tempfile.TemporaryDirectory(dir=_SHORT_RUNTIME_FOLDERS) as folder:
-        monkeypatch.setenv("LSP_STABLECODE_RUNTIME", folder)
-        hubs = Hubs(Path(folder))
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
         yield hubs
-        for process in hubs.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                process.wait(10)
 
 
 @pytest.fixture
@@ -122,7 +92,7 @@ async def test_the_usual_folder_is_found(
 ) -> None:
     """Where nobody names one, both sides come to the same."""
     monkeypatch.delenv("LSP_STABLECODE_RUNTIME", raising=False)
-    with tempfile.TemporaryDirectory(dir=_SHORT_RUNTIME_FOLDERS) as folder:
+    with tempfile.TemporaryDirectory(dir=SHORT_FOLDERS) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         hubs = Hubs(Path(folder, "lsp-stablecode"))
         editor = await start("--shared")

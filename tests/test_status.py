@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,9 @@ from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.metrics import LATENCY_BUCKETS_MS, Metrics, together
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.prometheus import serve_metrics
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from model import Statistics
+from tests.hubs import runtime_folder
 
 _TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
 _URI = "file:///work/private-name.py"
@@ -34,11 +35,9 @@ _LATENCIES = st.lists(st.floats(0, 10_000), max_size=30)
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with tempfile.TemporaryDirectory(dir="/tmp" if os.name != "nt" else None) as name:
-        monkeypatch.setenv("LSP_STABLECODE_RUNTIME", name)
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
         yield
-        for file in Path(name).glob("*.json"):
-            subprocess.run(["kill", str(json.loads(file.read_text())["process_id"])])
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

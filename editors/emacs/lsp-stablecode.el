@@ -55,6 +55,12 @@
 Options of the command line, such as --log-level, go after \"serve\"."
   :type '(repeat string))
 
+(defcustom lsp-stablecode-shared-engine t
+  "Whether all editors share one model in memory.
+Otherwise this Emacs has one of its own.  The option --shared follows
+\"serve\" in `lsp-stablecode-command' then."
+  :type 'boolean)
+
 (defcustom lsp-stablecode-modes
   '(prog-mode conf-mode html-mode yaml-mode yaml-ts-mode)
   "Major modes that get suggestions, with all modes derived from them.
@@ -221,6 +227,15 @@ Install lsp-stablecode, or name its place in `lsp-stablecode-command'."
               program (if (equal place "") "" (concat " on " place)))))
           nil))))
 
+(defun lsp-stablecode--server-command ()
+  "Return the server's command line, as a list."
+  (let ((rest (member "serve" lsp-stablecode-command)))
+    (if (and lsp-stablecode-shared-engine rest (not (member "--shared" rest)))
+        (append (butlast lsp-stablecode-command (length rest))
+                '("serve" "--shared")
+                (cdr rest))
+      lsp-stablecode-command)))
+
 (defun lsp-stablecode--initialization-options ()
   "Return who we are, so that the server sends didChangeStatus."
   (list :editorInfo (list :name "Emacs" :version emacs-version)
@@ -319,12 +334,12 @@ CALLBACK gets the result."
 
 (lsp-register-client
  (make-lsp-client
-  :new-connection (lsp-stdio-connection (lambda () lsp-stablecode-command)
+  :new-connection (lsp-stdio-connection #'lsp-stablecode--server-command
                                         #'lsp-stablecode--present-p)
   :activation-fn #'lsp-stablecode--wanted-p
   :server-id 'lsp-stablecode
   :add-on? t
-  ;; One model in memory, however many projects are open.
+  ;; Each server may have a model in memory.
   :multi-root t
   :initialization-options #'lsp-stablecode--initialization-options
   :before-file-open-fn #'lsp-stablecode--return-columns

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from tests.editors.emacs_install import NO_MACHINE_CODE, Installation
 from tests.editors.samples import server_command
 from tests.editors.terminal import PATIENCE_S, Terminal
+from tests.hubs import Hubs
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "editors/emacs/lsp-stablecode.el"
@@ -79,7 +81,8 @@ class Emacs:
     """One Emacs in a terminal, whose server's program writes a trace.
 
     ``init`` is what a user has in ``init.el``, and ``model`` what the server is
-    started with; ``settings`` of the user's go before ``init``.
+    started with; ``settings`` of the user's go before ``init``. An engine that is
+    shared, as it is by default, is one of ``hubs``.
     """
 
     def __init__(
@@ -90,16 +93,20 @@ class Emacs:
         model: str = "echo",
         settings: str = "",
         file: Path | None = None,
+        is_shared: bool = False,
     ) -> None:
         self._installation = installation
         self._numbers = itertools.count(1)
         # Short, for sockets have short names.
         self.home = Path(tempfile.mkdtemp(prefix="emacs-"))
         self.wire_path = self.home / "wire.jsonl"
+        self.hubs = Hubs(self.home / "run")
         self._write_program(model)
         configuration = self.home / ".emacs.d"
         configuration.mkdir()
         (configuration / "early-init.el").write_text(NO_MACHINE_CODE)
+        if not is_shared:
+            settings = f"(setq lsp-stablecode-shared-engine nil)\n{settings}"
         (configuration / "init.el").write_text(self._init(init, settings))
         # Ruff is a tool of this project, and a language server, too.
         tools = Path(sys.executable).parent
@@ -107,6 +114,7 @@ class Emacs:
         self._environment = {
             **os.environ,
             "HOME": str(self.home),
+            RUNTIME_VARIABLE: str(self.hubs.folder),
             "PATH": ":".join(map(str, path)),
         }
         self.terminal = Terminal(
@@ -342,6 +350,7 @@ class Emacs:
     def close(self) -> None:
         """Kill Emacs and its servers, and take its files away."""
         self.terminal.close()
+        self.hubs.kill()
         shutil.rmtree(self.home, ignore_errors=True)
 
 

@@ -6,6 +6,8 @@ text, so a test knows what will be suggested where.
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,6 +59,18 @@ def server_command(*arguments: str, model: str = "echo") -> list[str]:
         model,
         *arguments,
     ]
+
+
+def path_with_server(folder: Path) -> str:
+    """Put a program of the server's name into a folder; return a PATH with it.
+
+    It takes the echo engine, and the arguments that it is called with.
+    """
+    program = folder / "bin/lsp-stablecode"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nshift\nexec {shlex.join(server_command())} "$@"\n')
+    program.chmod(0o755)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def _write(path: Path, text: str) -> None:

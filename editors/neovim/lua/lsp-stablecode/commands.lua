@@ -157,7 +157,11 @@ local subcommands = {
   restart = { run = server.restart },
   log = {
     run = function()
-      vim.cmd.tabedit(vim.fn.fnameescape(vim.lsp.log.get_filename()))
+      local path = vim.lsp.log.get_filename()
+      if vim.fn.getfsize(path) <= 0 then
+        return say('nothing was logged so far')
+      end
+      vim.cmd.tabedit(vim.fn.fnameescape(path))
     end,
   },
   doctor = { run = doctor },

@@ -15,6 +15,7 @@ local M = {}
 
 ---@class lsp-stablecode.Options
 ---@field cmd? string[] What starts the server; by default it is looked for
+---@field shared_engine? boolean Whether all editors share one model, unless `cmd` is given
 ---@field settings? table<string, any> The server's settings, such as `maxNewTokens`
 ---@field autostart? boolean Whether files start the server by themselves
 ---@field ghost_text? 'auto'|'own'|'builtin' Who draws; `builtin` is Neovim 0.12's
@@ -23,6 +24,7 @@ local M = {}
 ---@field keys? lsp-stablecode.Keys|false
 
 ---@class lsp-stablecode.FullOptions: lsp-stablecode.Options
+---@field shared_engine boolean
 ---@field settings table<string, any>
 ---@field autostart boolean
 ---@field ghost_text 'auto'|'own'|'builtin'
@@ -41,6 +43,7 @@ local M = {}
 
 ---@type lsp-stablecode.FullOptions
 M.defaults = {
+  shared_engine = true,
   settings = {},
   autostart = true,
   ghost_text = 'auto',
@@ -87,6 +90,7 @@ local function check(options)
     end
   end
   vim.validate('cmd', options.cmd, is_command, true, 'a list of texts')
+  vim.validate('shared_engine', options.shared_engine, 'boolean', true)
   vim.validate('settings', options.settings, 'table', true)
   vim.validate('autostart', options.autostart, 'boolean', true)
   vim.validate('ghost_text', options.ghost_text, is_drawer, true, "'auto', 'own' or 'builtin'")

@@ -53,7 +53,10 @@ function M.command()
   if program == '' then
     program = in_clone() or ''
   end
-  return program ~= '' and { program, 'serve' } or nil
+  if program == '' then
+    return nil
+  end
+  return options.get().shared_engine and { program, 'serve', '--shared' } or { program, 'serve' }
 end
 
 --- Return the command line for another subcommand than `serve`.
@@ -228,7 +231,7 @@ function M.config()
         on_dir(root_of(bufnr))
       end
     end,
-    -- One server for all folders: each would hold the model in memory.
+    -- One server for all folders: where it is not shared, each would hold the model.
     reuse_client = function(client, config)
       return client.name == config.name and not client:is_stopped()
     end,
