@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -67,10 +67,13 @@ class Member(Protocol):
 
 
 class SharedModel:
-    """One model, its thread and its users."""
+    """One model, its thread and its users. It is loaded ``after`` others' end."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(
+        self, options: EngineOptions, after: Sequence[Future[None]] = ()
+    ) -> None:
         self.options = options
+        self._after = after
         self.worker = EngineWorker()
         self.state = ModelState()
         self.users: list[ModelUser] = []
@@ -126,7 +129,7 @@ class SharedModel:
         def report(progress: LoadProgress) -> None:
             loop.call_soon_threadsafe(self._show, progress)
 
-        self._loading = self.worker.load(self.options, report)
+        self._loading = self.worker.load(self.options, report, self._after)
         # Whoever asked may be gone before it is loaded; others wait for it too.
         task = asyncio.ensure_future(self._settle(this_load, self._loading))
         self._settling.add(task)
@@ -191,11 +194,19 @@ class ModelPool:
         """Return the model with these options, which now has this user too."""
         model = self._models.get(options)
         if model is None:
-            model = self._models[options] = SharedModel(options)
+            after = self._make_room() if options.memory_gib is not None else ()
+            model = self._models[options] = SharedModel(options, after)
         model.join(user)
         if self._watch is None:
             self._watch = asyncio.ensure_future(self._watch_idle())
         return model
+
+    def _make_room(self) -> list[Future[None]]:
+        """Release what is kept for its next user: the ceiling is for all models."""
+        unused = [model for model in self if not model.users]
+        for model in unused:
+            self._forget(model)
+        return [model.worker.finish() for model in unused]
 
     def leave(
         self, user: ModelUser, model: SharedModel, *, for_another: bool = False

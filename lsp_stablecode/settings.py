@@ -151,6 +151,17 @@ class Settings:
             "core, at most 8.",
         ),
     )
+    niceness: int = field(
+        default=3,
+        metadata=_metadata(
+            key="niceness",
+            kind="integer",
+            minimum=0,
+            maximum=19,
+            description="How far the processor threads that compute stand back when "
+            "other programs want the processor, from 0, not at all, to 19.",
+        ),
+    )
     context_tokens: int | None = field(
         default=None,
         metadata=_metadata(
@@ -170,8 +181,8 @@ class Settings:
             minimum=1,
             maximum=1024,
             automatic=True,
-            description="GiB of memory that weights and caches may take together; "
-            "`auto` takes what is quick and fits what is free.",
+            description="GiB of memory that weights and caches may take, of all models "
+            "together; `auto` takes what is quick and fits what is free.",
         ),
     )
     max_new_tokens: int = field(
@@ -477,6 +488,7 @@ def model_options(settings: Settings) -> EngineOptions:
         context_tokens=settings.context_tokens,
         memory_gib=settings.memory_gib,
         threads=settings.threads,
+        niceness=settings.niceness,
         cache_dtype=settings.cache_dtype,
         allow_download=settings.allow_download,
         backend=settings.backend,

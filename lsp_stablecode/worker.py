@@ -6,8 +6,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -23,6 +23,9 @@ from model import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Another model's step takes less, its loading more; then memory tells what to do.
+_MAKE_ROOM_S = 10.0
 
 
 class NoEngineError(StablecodeError):
@@ -118,12 +121,19 @@ class EngineWorker:
             return 0.0 if is_busy else now_s - self._used_s
 
     def load(
-        self, options: EngineOptions, progress: ProgressCallback | None = None
+        self,
+        options: EngineOptions,
+        progress: ProgressCallback | None = None,
+        after: Sequence[Future[None]] = (),
     ) -> Future[Engine]:
-        """Replace the engine; the future fails with a ``StablecodeError``."""
+        """Replace the engine; the future fails with a ``StablecodeError``.
+
+        It begins ``after`` these: what they release is needed.
+        """
 
         def load() -> Engine:
             self._release()
+            wait(after, _MAKE_ROOM_S)
             self._engine = load_engine(options, progress)
             return self._engine
 
@@ -154,12 +164,16 @@ class EngineWorker:
 
         return self._submit(with_engine, priority, owner, stop)
 
+    def finish(self) -> Future[None]:
+        """Release the engine and end the thread, when what runs has ended."""
+        return self._submit(self._finish, Priority.CONTROL)
+
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Release the engine and end the thread; return whether it was done in time."""
+        """Do that, and return whether it was done in time."""
         if self._thread is None:
             return True
         try:
-            self._submit(self._finish, Priority.CONTROL).result(timeout_s)
+            self.finish().result(timeout_s)
         except TimeoutError:
             return False
         return True

@@ -26,6 +26,7 @@ from model.errors import (
 from model.interface import EngineOptions, LoadProgress, ProgressCallback
 from model.memory import GIB, HEADROOM_BYTES, CachePlan, MemoryBudget, plan_caches
 from model.native_decoder import CacheKind
+from model.niceness import stand_back
 from model.packed_weights import PackedWeights, Precision
 from model.packer import check_shape
 from model.safetensors_files import check_directory, read_header
@@ -54,13 +55,14 @@ _LEAST_BYTES: dict[Precision, float] = {
 
 @dataclass(frozen=True, slots=True)
 class LoadedBackend:
-    """A backend and what was decided on the way."""
+    """A backend and what was decided on the way; ``most_bytes`` is with full caches."""
 
     backend: Backend
     device: str
     dtype: str
     context_tokens: int
     notes: tuple[str, ...]
+    most_bytes: int
 
 
 def load_backend(
@@ -75,6 +77,8 @@ def load_backend(
     ``with_weights`` brings them. Raises a ``StablecodeError`` that says what to do.
     """
     device = choose_device(options.device)
+    if device == "cpu":
+        stand_back(options.niceness)
     notes: list[str] = []
     config: DecoderConfig | None = None
     try:
@@ -142,7 +146,8 @@ def _load_native(
         _memory_note(budget, weights.num_bytes, plan),
         f"threads: {backend.num_threads}",
     )
-    return LoadedBackend(backend, "cpu", dtype, plan.context_tokens, notes)
+    most_bytes = weights.num_bytes + plan.num_sessions * plan.session_bytes
+    return LoadedBackend(backend, "cpu", dtype, plan.context_tokens, notes, most_bytes)
 
 
 def _memory_note(budget: MemoryBudget, weight_bytes: int, plan: CachePlan) -> str:
@@ -221,6 +226,7 @@ def _load_in_torch(
         placement.dtype,
         plan.context_tokens,
         (*placement.notes, _memory_note(budget, weight_bytes, plan), *notes, *more),
+        weight_bytes + plan.num_sessions * plan.session_bytes,
     )
 
 

@@ -13,7 +13,7 @@ from model.errors import ContextTooLargeError, OutOfMemoryError
 from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
 from model.generation import Generation
 from model.interface import CancelFlag, EngineInfo, FillRequest, FillResult
-from model.memory import LEAST_CONTEXT_TOKENS, memory_watch
+from model.memory import LEAST_CONTEXT_TOKENS, memory_ledger, memory_watch
 from model.sessions import Sessions
 from model.tokenizer import CodeTokenizer
 
@@ -79,6 +79,7 @@ class LocalEngine:
     def close(self) -> None:
         """Release weights and caches."""
         self._backend.close()
+        memory_ledger.release(self._backend)
 
     def forget(self) -> None:
         """Drop caches and suggestions, so that the next prompt is a first one."""

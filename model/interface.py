@@ -28,6 +28,7 @@ class EngineOptions:
     dtype: str = "auto"
     context_tokens: int | None = None
     threads: int | None = None
+    niceness: int = 0
     cache_dtype: str = "auto"
     memory_gib: float | None = None
     allow_download: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from model.catalog import find_entry
@@ -15,7 +16,13 @@ from model.interface import (
     LoadProgress,
     ProgressCallback,
 )
-from model.memory import GIB, HEADROOM_BYTES, LEAST_CONTEXT_TOKENS, MemoryBudget
+from model.memory import (
+    GIB,
+    HEADROOM_BYTES,
+    LEAST_CONTEXT_TOKENS,
+    MemoryBudget,
+    memory_ledger,
+)
 
 GPU_MODEL = "stable-code-3b"
 CPU_MODEL = "starter"
@@ -118,9 +125,12 @@ def load_engine(
         prepared.default_fim_order,
         prepared.stop_tokens,
     )
-    loaded = load_backend(
-        prepared, options, report, lambda: prepare_model(weights=True)
-    )
+    # One model at a time looks what a common ceiling leaves.
+    with memory_ledger.loading if options.memory_gib is not None else nullcontext():
+        loaded = load_backend(
+            prepared, options, report, lambda: prepare_model(weights=True)
+        )
+        memory_ledger.hold(loaded.backend, loaded.device, loaded.most_bytes)
     tokenizer.check_ids(loaded.backend.vocab_size)
     notes = (
         f"model {choice.model}: {choice.reason}",

@@ -6,11 +6,13 @@ both as well, and some of it is left for activations and libraries.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from weakref import WeakKeyDictionary
 
 from model.errors import ContextTooLargeError, OutOfMemoryError, WeightsCorruptError
 
@@ -74,6 +76,33 @@ memory_watch = MemoryWatch()
 """The process's own."""
 
 
+class MemoryLedger:
+    """What the models of this process hold, for ceilings that bound them together.
+
+    With ``loading`` one model at a time looks what is left, and takes it.
+    """
+
+    def __init__(self) -> None:
+        self.loading = threading.Lock()
+        self._held: WeakKeyDictionary[object, tuple[str, int]] = WeakKeyDictionary()
+
+    def hold(self, owner: object, device: str, num_bytes: int) -> None:
+        """Note how much a model takes at most."""
+        self._held[owner] = (device, num_bytes)
+
+    def release(self, owner: object) -> None:
+        """Forget a model; once is enough."""
+        self._held.pop(owner, None)
+
+    def held_bytes(self, device: str) -> int:
+        """Return what all models of a device hold."""
+        return sum(size for where, size in list(self._held.values()) if where == device)
+
+
+memory_ledger = MemoryLedger()
+"""The process's own."""
+
+
 def free_bytes(device: str) -> int:
     """Return the memory that can still be allocated on ``device``, in bytes."""
     if device.startswith("cuda"):
@@ -87,17 +116,25 @@ def free_bytes(device: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBudget:
-    """What weights and caches may take on a device: what is free, and the ceiling."""
+    """What weights and caches may take on a device: what is free, and the ceiling.
+
+    ``held_bytes`` of the user's ceiling are other models' and not in
+    ``ceiling_bytes``.
+    """
 
     device: str
     free_bytes: int
     ceiling_bytes: int | None = None
+    held_bytes: int = 0
 
     @classmethod
     def of(cls, device: str, ceiling_gib: float | None) -> Self:
         """Look what is free now."""
-        ceiling = None if ceiling_gib is None else int(ceiling_gib * GIB)
-        return cls(device, free_bytes(device), ceiling)
+        free = free_bytes(device)
+        if ceiling_gib is None:
+            return cls(device, free)
+        held = memory_ledger.held_bytes(device)
+        return cls(device, free, max(0, int(ceiling_gib * GIB) - held), held)
 
     @property
     def num_bytes(self) -> int:
@@ -123,8 +160,11 @@ class MemoryBudget:
             f" {cache_bytes / GIB:.1f} cache)"
         )
         if self.ceiling_bytes is not None and needed > self.ceiling_bytes:
+            others = ""
+            if self.held_bytes:
+                others = f" beside other models, which hold {self.held_bytes / GIB:.1f}"
             raise OutOfMemoryError(
-                f"{need}, and memoryGib allows {self.ceiling_bytes / GIB:.1f}.",
+                f"{need}, and memoryGib allows {self.ceiling_bytes / GIB:.1f}{others}.",
                 hint="Raise memoryGib, lower contextTokens, or choose a smaller model.",
             )
         raise OutOfMemoryError(

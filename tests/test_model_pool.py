@@ -79,6 +79,22 @@ async def test_a_hub_keeps_a_model_for_the_next_editor() -> None:
     pool.close()
 
 
+async def test_a_model_kept_for_nobody_makes_room_under_a_ceiling() -> None:
+    """It has ended before the other one is loaded."""
+    pool = ModelPool(keeps_unused=True)
+    one, other = Person(pool), Person(pool)
+    await one.host.load(ECHO)
+    worker = one.host.worker
+    one.host.close()
+    assert worker.engine is not None
+    state = await other.host.load(EngineOptions("echo:1", memory_gib=1.0))
+    assert state is not None
+    assert state.name == "ready"
+    assert worker.engine is None
+    assert [model.options.model for model in pool] == ["echo:1"]
+    pool.close()
+
+
 @pytest.mark.parametrize("keeps_unused", [False, True])
 async def test_who_switches_frees_the_old_model(keeps_unused: bool) -> None:
     """Two models at once may not fit."""

@@ -197,6 +197,61 @@ def test_the_ceiling_is_in_status(tmp_path: Path) -> None:
     assert "allowed" not in " ".join(plain.info.notes)
 
 
+@pytest.mark.usefixtures("cache")
+def test_all_models_are_under_one_ceiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one holds the others lack, until it is closed."""
+    write_model(tmp_path, "qwen2")
+    first = _load(tmp_path, memory_gib=1.0)
+    held = memory.memory_ledger.held_bytes("cpu")
+    assert held > 0
+    budget = MemoryBudget.of("cpu", 1.0)
+    assert budget.ceiling_bytes == GIB - held
+    with monkeypatch.context() as context:
+        context.setattr(memory.memory_ledger, "held_bytes", lambda _: GIB - 1000)
+        with pytest.raises(OutOfMemoryError, match=r"beside other models, which hold"):
+            _load(tmp_path, memory_gib=1.0)
+    first.close()
+    assert memory.memory_ledger.held_bytes("cpu") < held
+    second = _load(tmp_path, memory_gib=1.0)
+    assert second.backend.num_sessions == 16
+    second.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness there")
+@pytest.mark.usefixtures("cache")
+def test_threads_that_compute_stand_back(tmp_path: Path) -> None:
+    """And only those: whoever answers the editor does not."""
+    write_model(tmp_path, "qwen2")
+    script = """
+import os, sys, threading
+from model import EngineOptions, FillRequest, load_engine
+
+def compute():
+    options = EngineOptions(sys.argv[1], device="cpu", niceness=7, threads=3)
+    engine = load_engine(options)
+    engine.fill(FillRequest("def f(x):", "", max_new_tokens=2))
+    everybody = sorted(
+        os.getpriority(os.PRIO_PROCESS, int(one))
+        for one in os.listdir("/proc/self/task")
+    )
+    print(os.getpriority(os.PRIO_PROCESS, 0), everybody)
+
+thread = threading.Thread(target=compute)
+thread.start()
+thread.join()
+print(os.getpriority(os.PRIO_PROCESS, os.getpid()))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert first.split(" ")[0] == "7"
+    assert first.count("7") >= 1 + 3
+    assert last == "0"
+
+
 class FakeCuda:
     """A GPU of 24 GiB, 20 of them free, by what torch says of it."""
 

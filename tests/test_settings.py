@@ -39,6 +39,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("cacheDtype", "int8", "int8"),
     ("threads", "auto", None),
     ("threads", 4, 4),
+    ("niceness", 0, 0),
+    ("niceness", 19, 19),
     ("contextTokens", "auto", None),
     ("contextTokens", 256, 256),
     ("contextTokens", 131072, 131072),
@@ -96,6 +98,7 @@ BAD: dict[str, list[Any]] = {
     "device": ["gpu", "cuda:", "cuda:x", "CPU", "cuda:1\n", 0],
     "cacheDtype": ["int4", "float32", "", 8],
     "threads": [0, 257, "two", True, 1.5],
+    "niceness": [-1, 20, "auto", True, 1.5],
     "dtype": ["int2", "", 16, ["float32"]],
     "contextTokens": [255, 131073, "4096", True, 300.5, []],
     "memoryGib": [0, 0.5, 1025, "4 GB", True, math.nan],
@@ -294,6 +297,7 @@ def test_model_options() -> None:
         "contextTokens": 2048,
         "memoryGib": 4,
         "threads": 3,
+        "niceness": 0,
         "cacheDtype": "int8",
         "allowDownload": True,
         "backend": "openai",
@@ -310,6 +314,7 @@ def test_model_options() -> None:
         context_tokens=2048,
         memory_gib=4.0,
         threads=3,
+        niceness=0,
         cache_dtype="int8",
         allow_download=True,
         backend="openai",
@@ -318,7 +323,8 @@ def test_model_options() -> None:
         api_key_file="/run/key",
         remote_timeout_ms=3000,
     )
-    assert model_options(DEFAULTS) == EngineOptions()
+    # Whoever loads a model without an editor is in nobody's way.
+    assert model_options(DEFAULTS) == EngineOptions(niceness=3)
 
 
 def test_deep_values_do_not_matter() -> None:

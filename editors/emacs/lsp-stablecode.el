@@ -107,11 +107,14 @@ little.")
 int8 only where it saves much memory.")
     (:threads (choice (const "auto") natnum)
      "How many processor threads compute; auto takes one per core, at most 8.")
+    (:niceness natnum
+     "How far the processor threads that compute stand back when other \
+programs want the processor, from 0, not at all, to 19.")
     (:contextTokens (choice (const "auto") natnum)
      "Tokens that prompt and completion may hold together.")
     (:memoryGib (choice (const "auto") number)
-     "GiB of memory that weights and caches may take together; auto takes what \
-is quick and fits what is free.")
+     "GiB of memory that weights and caches may take, of all models together; \
+auto takes what is quick and fits what is free.")
     (:maxNewTokens natnum
      "The most tokens in one suggestion.")
     (:temperature number
