@@ -46,9 +46,12 @@ class History:
         self._tracer.record("completion", uri=uri, **told)
         # Prompts name files; what is kept for a bug report does not.
         self._recent.append({"language": language_id, **told, "prompt": []})
-        is_shown = outcome.name.startswith("shown")
-        self.metrics.note_answer(outcome.name, latency_ms, is_shown=is_shown)
+        self.metrics.note_answer(outcome.name, latency_ms)
         logger.info("%s: %s", uri, outcome.name)
+
+    def note_offered(self) -> None:
+        """Count an answer with a suggestion that is not the rest of an earlier one."""
+        self.metrics.num_shown += 1
 
     def note_generation(self, outcome: Outcome) -> None:
         """Count what the model did; only the engine's thread calls this."""

@@ -39,10 +39,9 @@ class Metrics:
     )
     latest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_LATEST))
 
-    def note_answer(self, outcome: str, latency_ms: float, *, is_shown: bool) -> None:
+    def note_answer(self, outcome: str, latency_ms: float) -> None:
         """Count a request that was answered, or given up."""
         self.outcomes[outcome] += 1
-        self.num_shown += is_shown
         if outcome in ("superseded", "cancelled"):
             return
         self.latency_sum_ms += latency_ms

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from lsp_stablecode.model_pool import ModelPool, ModelState, SharedModel
@@ -68,8 +67,7 @@ class ModelHost:
         if old is not None and old is not model:
             unused = self._pool.leave(self, old, for_another=True)
             if unused is not None:
-                # Its memory may be needed for the new one.
-                await asyncio.to_thread(unused.close)
+                await unused.end()
         state = await model.load(again=again)
         return state if model is self._model else None
 

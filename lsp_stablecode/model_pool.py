@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
+# Longer than loading takes, but not as long as a download.
+_END_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,12 @@ class SharedModel:
         is_loading = self.state.name == "loading"
         return self.worker.close(0.0 if is_loading else _CLOSE_TIMEOUT_S)
 
+    async def end(self) -> None:
+        """Release everything, and wait for it: its memory may be needed."""
+        ending = asyncio.wrap_future(self.worker.finish())
+        # One that takes longer is not given up, but no more waited for.
+        await asyncio.wait([ending], timeout=_END_TIMEOUT_S)
+
     def _show(self, progress: LoadProgress | None) -> None:
         self._latest = progress
         for user in list(self.users):
@@ -183,6 +192,7 @@ class ModelPool:
     def __init__(self, *, keeps_unused: bool = False) -> None:
         self.sessions: list[Member] = []
         self.departed = Metrics()
+        self._counting = threading.Lock()
         self._keeps_unused = keeps_unused
         self._models: dict[EngineOptions, SharedModel] = {}
         self._watch: asyncio.Task[None] | None = None
@@ -231,22 +241,26 @@ class ModelPool:
 
     def all_metrics(self) -> Metrics:
         """Return what all sessions, also those that have left, cost and came to."""
-        return together([self.departed, *(one.metrics for one in self.sessions)])
+        with self._counting:
+            return together([self.departed, *(one.metrics for one in self.sessions)])
 
     def depart(self, session: Member) -> None:
         """Take in that a session has ended."""
         if session in self.sessions:
-            self.sessions.remove(session)
-            self.departed = together([self.departed, session.metrics])
+            # Whoever asks from another thread must not see counts fall.
+            with self._counting:
+                self.sessions.remove(session)
+                self.departed = together([self.departed, session.metrics])
 
     async def _watch_idle(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
             for model in self:
                 model.rest_if_idle()
-                if not model.users and model.state.name != "ready":
+                # One that is being loaded is somebody's who may come back.
+                if not model.users and model.state.name not in ("loading", "ready"):
                     self._forget(model)
-                    await asyncio.to_thread(model.close)
+                    model.worker.finish()
 
     def _forget(self, model: SharedModel) -> None:
         if self._models.get(model.options) is model:

@@ -29,14 +29,17 @@ class Offered:
     def __init__(self) -> None:
         self._items: OrderedDict[str, tuple[Item, _Fate]] = OrderedDict()
 
-    def remember(self, items: Iterable[Item]) -> None:
-        """Take in what an editor is about to be answered."""
+    def remember(self, items: Iterable[Item]) -> bool:
+        """Take in what an editor is about to be answered; tell whether any is new."""
+        is_news = False
         for one in items:
             earlier = self._items.get(one.origin)
+            is_news = is_news or earlier is None
             fate = earlier[1] if earlier is not None else _Fate()
             self._items[one.identifier] = one, fate
         while len(self._items) > _MOST_ITEMS:
             self._items.popitem(last=False)
+        return is_news
 
     def item(self, identifier: str) -> Item | None:
         """Return an item that was offered lately."""

@@ -68,10 +68,12 @@ def versions() -> dict[str, str]:
 
 def gpu_memory_bytes() -> int | None:
     """Return what torch holds of a GPU, if it was imported and has one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
+    # Another thread may be importing it, and has come so far or not.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    is_available = getattr(cuda, "is_available", None)
+    if cuda is None or is_available is None or not is_available():
         return None
-    return int(torch.cuda.memory_reserved())
+    return sum(int(cuda.memory_reserved(i)) for i in range(cuda.device_count()))
 
 
 def _model(model: SharedModel) -> dict[str, Any]:

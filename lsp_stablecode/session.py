@@ -215,7 +215,8 @@ class Session:
         note(outcome)
         self._taste.note_outcome(outcome, ticket.number, explicit=explicit)
         items = items_of(outcome, document, position, selected, ticket.number)
-        self._offered.remember(items)
+        if self._offered.remember(items):
+            self._history.note_offered()
         return items
 
     async def _outcome(

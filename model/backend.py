@@ -60,9 +60,11 @@ class Backend(Protocol):
         """How many caches there are."""
         ...
 
-    @property
-    def max_branches(self) -> int:
-        """How many continuations ``branch`` takes at once; 1 where it cannot."""
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
+        """Return how many continuations of so many tokens ``branch`` takes at once.
+
+        1 where it cannot, or where a session has no room for more.
+        """
         ...
 
     @property

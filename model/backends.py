@@ -243,7 +243,8 @@ def hold_ceiling(device: str, budget: MemoryBudget) -> None:
     if budget.ceiling_bytes is not None:
         total = torch.cuda.mem_get_info(device)[1]
         # Activations and graphs come from there too, and are not what was bounded.
-        share = min(1.0, (budget.ceiling_bytes + HEADROOM_BYTES) / total)
+        most_bytes = budget.ceiling_bytes + budget.held_bytes + HEADROOM_BYTES
+        share = min(1.0, most_bytes / total)
     torch.cuda.set_per_process_memory_fraction(share, device)
 
 

@@ -207,7 +207,7 @@ class LocalEngine:
             prompt,
             request,
             chunk_tokens=self._backend.chunk_tokens,
-            max_branches=self._backend.max_branches,
+            most_branches=self._backend.most_branches,
             drafter=drafter,
             cancel=cancel,
             on_text=on_text,

@@ -93,6 +93,10 @@ class OutOfMemoryError(DeviceError):
     """Weights, cache and context do not fit into the device's memory."""
 
 
+class TooManyBranchesError(ValueError):
+    """A backend was asked for more continuations at once than ``most_branches``."""
+
+
 class KernelsUnavailableError(DeviceError):
     """The processor's kernels cannot be compiled or loaded here."""
 

@@ -24,7 +24,7 @@ class _Cancelled(Exception):
 class Generation:
     """Candidates for one prompt.
 
-    ``chunk_tokens`` and ``max_branches`` are the backend's. Without a ``drafter``
+    ``chunk_tokens`` and ``most_branches`` are the backend's. Without a ``drafter``
     every token takes a pass of its own.
     """
 
@@ -37,7 +37,7 @@ class Generation:
         request: FillRequest,
         *,
         chunk_tokens: int,
-        max_branches: int,
+        most_branches: Callable[[int, int], int],
         drafter: Drafter | None = None,
         cancel: CancelFlag | None = None,
         on_text: Callable[[str], None] | None = None,
@@ -48,7 +48,7 @@ class Generation:
         self._prompt = prompt
         self._request = request
         self._chunk_tokens = chunk_tokens
-        self._max_branches = max_branches
+        self._most_branches = most_branches
         self._drafter = drafter
         self._cancel = cancel
         self._on_text = on_text
@@ -114,9 +114,11 @@ class Generation:
 
     def _decode_several(self, firsts: Sequence[Scored | None], logits: Logits) -> None:
         """Decode a candidate for each first token, as many at once as can be."""
-        for begin in range(0, len(firsts), self._max_branches):
-            some = firsts[begin : begin + self._max_branches]
-            self._sessions.rewind(len(self._prompt.token_ids))
+        num_shared = len(self._prompt.token_ids)
+        most = self._most_branches(num_shared, self._request.max_new_tokens)
+        for begin in range(0, len(firsts), most):
+            some = firsts[begin : begin + most]
+            self._sessions.rewind(num_shared)
             if len(some) == 1:
                 self._decode(some[0], logits, [])
             else:

@@ -95,9 +95,8 @@ class NativeBackend:
         """How many caches there are."""
         return len(self._caches)
 
-    @property
-    def max_branches(self) -> int:
-        """How many continuations ``branch`` takes at once."""
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
+        """Return how many continuations ``branch`` takes at once: room is made."""
         return _MAX_BRANCHES
 
     @property

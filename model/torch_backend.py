@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model.attention import KvTensors
 from model.attention_factory import AttentionFactory
 from model.cuda_graphs import (
     TOKEN_BUCKETS,
@@ -22,7 +21,7 @@ from model.decoder import Decoder
 from model.decoder_config import read_decoder_config
 from model.device import Placement
 from model.directory import read_config
-from model.errors import ContextTooLargeError
+from model.errors import ContextTooLargeError, TooManyBranchesError
 from model.flash_attention import flash_kernel
 from model.pass_costs import measure_pass_costs
 from model.tokenizer_errors import check_token_ids
@@ -89,10 +88,13 @@ class TorchBackend:
         """How many caches there are."""
         return len(self._sessions)
 
-    @property
-    def max_branches(self) -> int:
-        """How many continuations ``branch`` takes at once."""
-        return _MAX_BRANCHES
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
+        """Return how many continuations of so many tokens a session has room for.
+
+        Room for more would be a copy of the whole cache, which a GPU may not have.
+        """
+        room = num_cache_slots(self._context_tokens) - num_shared
+        return max(1, min(_MAX_BRANCHES, room // max(1, num_steps)))
 
     @property
     def vocab_size(self) -> int:
@@ -147,7 +149,8 @@ class TorchBackend:
     def branch(self, token_ids: Sequence[int], num_shared: int) -> TensorLogits:
         """Append one token to each of several continuations; return their logits.
 
-        Raises ``OutOfMemoryError`` or ``ContextTooLargeError``.
+        Raises ``OutOfMemoryError``, ``ContextTooLargeError`` or
+        ``TooManyBranchesError``.
         """
         session = self._sessions[self._selected]
         if not 1 <= len(token_ids) <= _MAX_BRANCHES:
@@ -156,7 +159,7 @@ class TorchBackend:
         if branching is None:
             if not 0 <= num_shared <= session.num_tokens:
                 raise ValueError(f"{num_shared} shared of {session.num_tokens}")
-            branching = Branching(len(token_ids), num_shared, 0, session.cache)
+            branching = Branching(len(token_ids), num_shared)
         elif (branching.num_branches, branching.num_shared) != (
             len(token_ids),
             num_shared,
@@ -164,20 +167,17 @@ class TorchBackend:
             raise ValueError("other branches are under way")
         step = branching.num_steps
         self._check_context(num_shared + step + 1)
+        if num_shared + (step + 1) * len(token_ids) > session.cache.num_slots:
+            raise TooManyBranchesError(f"{len(token_ids)} continuations at once.")
         session.branching, session.num_tokens = branching, num_shared
         logits: Tensor | None = None
         with self._naming_out_of_memory():
-            used = num_shared + (step + 1) * len(token_ids)
-            if used > branching.cache.num_slots:
-                branching.cache = self._larger(branching.cache)
-            if self._captured is not None and branching.cache is session.cache:
+            if self._captured is not None:
                 logits = self._captured.branch(
                     self._selected, token_ids, num_shared, step
                 )
             if logits is None:
-                logits = self._steps.branch(
-                    branching.cache, token_ids, num_shared, step
-                )
+                logits = self._steps.branch(session.cache, token_ids, num_shared, step)
         branching.num_steps += 1
         return TensorLogits(logits)
 
@@ -250,13 +250,6 @@ class TorchBackend:
                 f"{self._context_tokens}.",
                 hint="Raise contextTokens, or lower maxNewTokens.",
             )
-
-    def _larger(self, cache: KvTensors) -> KvTensors:
-        """Return a copy with twice the room; the session's own is kept as it is."""
-        larger = self._steps.new_cache(2 * cache.num_slots)
-        larger.keys[:, : cache.num_slots] = cache.keys
-        larger.values[:, : cache.num_slots] = cache.values
-        return larger
 
     @contextmanager
     def _naming_out_of_memory(self) -> Iterator[None]:

@@ -9,6 +9,9 @@ import torch
 
 from model.errors import OutOfMemoryError
 
+# CUDA's, the system's, and those of cuBLAS and cuDNN.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
+
 
 @contextmanager
 def naming_out_of_memory(message: str) -> Iterator[None]:
@@ -18,7 +21,7 @@ def naming_out_of_memory(message: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not (
-            "out of memory" in text or "can't allocate memory" in text
+            any(words in text for words in _OUT_OF_MEMORY)
         ):
             raise
         raise OutOfMemoryError(

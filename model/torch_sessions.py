@@ -9,12 +9,11 @@ from model.attention import KvTensors
 
 @dataclass(slots=True)
 class Branching:
-    """Continuations under way: how many, of what, how far; and where they are kept."""
+    """Continuations under way: how many, of what, and how far."""
 
     num_branches: int
     num_shared: int
-    num_steps: int
-    cache: KvTensors
+    num_steps: int = 0
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from model.device import Placement, flash_attention_available
 from model.errors import (
     OutOfMemoryError,
+    TooManyBranchesError,
     UnsupportedArchitectureError,
     WeightsCorruptError,
 )
@@ -30,10 +31,6 @@ _CPU_CHUNK_TOKENS = 128
 _GPU_CHUNK_TOKENS = 1024
 # The document somebody writes, and the one they look things up in.
 _NUM_SESSIONS = 2
-
-
-class TooManyBranchesError(ValueError):
-    """A backend was asked for more continuations at once than ``max_branches``."""
 
 
 class TransformersBackend:
@@ -72,9 +69,8 @@ class TransformersBackend:
         """How many caches there are."""
         return len(self._caches)
 
-    @property
-    def max_branches(self) -> int:
-        """One: a ``DynamicCache`` has no shared part."""
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
+        """Return one: a ``DynamicCache`` has no shared part."""
         return 1
 
     @property
@@ -128,10 +124,8 @@ class TransformersBackend:
 
         Raises ``TooManyBranchesError`` for more, and ``OutOfMemoryError``.
         """
-        if len(token_ids) > self.max_branches:
-            raise TooManyBranchesError(
-                f"{len(token_ids)} continuations at once, of {self.max_branches}."
-            )
+        if len(token_ids) > 1:
+            raise TooManyBranchesError(f"{len(token_ids)} continuations at once.")
         return self.forward(token_ids)
 
     def truncate(self, num_tokens: int) -> None:

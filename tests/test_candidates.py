@@ -41,8 +41,7 @@ class RecomputingBackend(TransformersBackend):
         self.num_passes = 0
         self.fails_at = 0
 
-    @property
-    def max_branches(self) -> int:
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
         return self._max_branches
 
     def branch(self, token_ids: Sequence[int], num_shared: int) -> NumpyLogits:

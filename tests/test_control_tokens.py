@@ -134,7 +134,6 @@ class ScriptedBackend:
     name = "scripted"
     chunk_tokens = 128
     num_sessions = 1
-    max_branches = 8
     pass_costs_ms = ()
 
     def __init__(self, script: Sequence[int], vocab_size: int) -> None:
@@ -146,6 +145,9 @@ class ScriptedBackend:
     def forward(self, token_ids: Sequence[int], num_logits: int = 1) -> NumpyLogits:
         self.num_cached_tokens += len(token_ids)
         return self._say(token_ids[-max(1, num_logits) :])
+
+    def most_branches(self, num_shared: int, num_steps: int) -> int:
+        return 8
 
     def branch(self, token_ids: Sequence[int], num_shared: int) -> NumpyLogits:
         return self._say(token_ids)

@@ -136,6 +136,8 @@ async def test_the_next_line_is_known_when_it_is_reached(start: Start) -> None:
     assert await editor.texts(uri, _LINE + 1, 5, invoked=False) == ["ass"]
     status = await editor.status()
     assert status["outcomes"] == {"shown": 1, "type-through": 2}
+    # The line that was looked ahead is a suggestion, and the rest of it is none.
+    assert status["shown"] == 2
     assert status["lookAhead"]["used"] == 1
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from lsp_stablecode import model_pool as pool_module
+from lsp_stablecode import worker as worker_module
 from lsp_stablecode.model_host import ModelHost
 from lsp_stablecode.model_pool import ModelPool, SharedModel
 from lsp_stablecode.worker import Priority
-from model import EngineOptions, LoadProgress
+from model import Engine, EngineOptions, LoadProgress, load_engine
 
 ECHO = EngineOptions("echo")
 SLOW = EngineOptions("echo:1")
@@ -107,6 +112,73 @@ async def test_who_switches_frees_the_old_model(keeps_unused: bool) -> None:
     assert [model.options for model in pool] == [SLOW]
     assert one.host.info is not None
     assert one.host.info.model == "echo:1"
+    pool.close()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Hold every load until the gate is opened."""
+    gate = Gate()
+    monkeypatch.setattr(worker_module, "load_engine", gate.load)
+    yield gate
+    gate.is_open.set()
+
+
+class Gate:
+    """Stands where a model is loaded."""
+
+    def __init__(self) -> None:
+        self.is_open = threading.Event()
+        self.loading: list[str] = []
+        self.most_at_once = 0
+
+    def load(self, options: EngineOptions, *rest: Any) -> Engine:
+        self.loading.append(options.model)
+        self.most_at_once = max(self.most_at_once, len(self.loading))
+        assert self.is_open.wait(30)
+        self.loading.remove(options.model)
+        return load_engine(options, *rest)
+
+
+async def test_who_leaves_while_it_loads_finds_it_again(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same model would be loaded beside itself."""
+    monkeypatch.setattr(pool_module, "_LOOK_S", 0.01)
+    pool = ModelPool(keeps_unused=True)
+    one, other = Person(pool), Person(pool)
+    first = asyncio.ensure_future(one.host.load(ECHO))
+    while not gate.loading:
+        await asyncio.sleep(0.01)
+    one.host.close()
+    await asyncio.sleep(0.1)  # The pool looks around ten times.
+    second = asyncio.ensure_future(other.host.load(ECHO))
+    await asyncio.sleep(0.1)
+    gate.is_open.set()
+    state = await second
+    await first
+    assert state is not None
+    assert state.name == "ready"
+    assert gate.most_at_once == 1
+    assert len(models(pool)) == 1
+    pool.close()
+
+
+async def test_who_switches_while_it_loads_waits_for_that(gate: Gate) -> None:
+    """A load cannot be stopped, and two at once may not fit."""
+    pool = ModelPool()
+    one = Person(pool)
+    first = asyncio.ensure_future(one.host.load(ECHO))
+    while not gate.loading:
+        await asyncio.sleep(0.01)
+    second = asyncio.ensure_future(one.host.load(SLOW))
+    await asyncio.sleep(0.1)
+    gate.is_open.set()
+    state = await second
+    assert state is not None
+    assert state.name == "ready"
+    assert await first is None
+    assert gate.most_at_once == 1
     pool.close()
 
 

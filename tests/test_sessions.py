@@ -12,10 +12,10 @@ from tiny import make_model, make_tokenizer
 
 from model.backend import Backend, Logits
 from model.engine import LocalEngine
-from model.errors import OutOfMemoryError
+from model.errors import OutOfMemoryError, TooManyBranchesError
 from model.sessions import Sessions
 from model.tokenizer import CodeTokenizer
-from model.transformers_backend import TooManyBranchesError, TransformersBackend
+from model.transformers_backend import TransformersBackend
 
 _FIRST = "def f(a):\n    value = a\n" * 4
 _SECOND = "import os\nimport sys\n\nprint(os.name, sys.argv)\n" * 2
