@@ -59,6 +59,10 @@ editors: $(STAMP) ## try VS Code, Neovim and Emacs, installing what is missing o
 chaos: $(STAMP) ## kill, stop and starve a shared engine for ten minutes
 	$(BIN)/python -m pytest -m slow -s tests/test_chaos.py $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## type 100,000 edits and see that memory stays as it was
+	$(BIN)/python -m pytest -m slow -s tests/test_soak.py $(ARGS)
+
 .PHONY: check
 check: $(STAMP) ## format, lint, types, direction of imports; changes nothing
 	$(BIN)/ruff format --check

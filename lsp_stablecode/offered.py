@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from lsp_stablecode.items import Item
 
 _MOST_ITEMS = 256
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Fate:
     """What became of a suggestion, whatever items it was offered with."""
 
@@ -28,14 +29,17 @@ class Offered:
 
     def __init__(self) -> None:
         self._items: OrderedDict[str, tuple[Item, _Fate]] = OrderedDict()
+        # What was computed ahead has an origin that was no item itself.
+        self._fates: WeakValueDictionary[str, _Fate] = WeakValueDictionary()
 
     def remember(self, items: Iterable[Item]) -> bool:
         """Take in what an editor is about to be answered; tell whether any is new."""
         is_news = False
         for one in items:
-            earlier = self._items.get(one.origin)
-            is_news = is_news or earlier is None
-            fate = earlier[1] if earlier is not None else _Fate()
+            fate = self._fates.get(one.origin)
+            if fate is None:
+                fate = self._fates[one.origin] = _Fate()
+                is_news = True
             self._items[one.identifier] = one, fate
         while len(self._items) > _MOST_ITEMS:
             self._items.popitem(last=False)

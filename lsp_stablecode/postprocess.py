@@ -98,6 +98,7 @@ def finish(
     elif draft.has_text_right:
         cut_overlap(draft)
     join_whole(draft)
+    _cut_control_tokens(draft)  # or now, where what closed behind it is gone
     return _verdict(draft, _line_end(prefix, suffix))
 
 

@@ -22,6 +22,7 @@ from model.device import Placement
 from model.errors import (
     ContextTooLargeError,
     OutOfMemoryError,
+    TooManyBranchesError,
     WeightsCorruptError,
 )
 from model.int4 import dequantize, pack, quantize
@@ -137,18 +138,35 @@ def test_branches_are_separate_continuations(family: str, load: Load) -> None:
     assert_same(again, theirs[0])
 
 
-def test_many_long_branches_outgrow_the_cache(load: Load) -> None:
-    """Branches may each fill the context, although slots are fewer."""
+def fill_up(backend: TorchBackend, ids: list[int]) -> None:
+    for _ in range(100):
+        backend.branch(ids, 60)
+
+
+def test_as_many_long_branches_as_there_is_room_for(load: Load) -> None:
+    """Each may fill the context; more of them than have room are refused."""
     backend = load("starcoder2")
     model = make_model("starcoder2")
     backend.forward(_PROMPT)
-    ids = np.random.default_rng(2).integers(4, 600, (8, 100)).tolist()
-    theirs = expected(model, _PROMPT + ids[5])[60:]
+    count = backend.most_branches(60, 100)
+    assert 1 < count < backend.most_branches(60, 1)
+    ids = np.random.default_rng(2).integers(4, 600, (count, 100)).tolist()
+    theirs = expected(model, _PROMPT + ids[1])[60:]
     for step in range(100):
         ours = backend.branch([branch[step] for branch in ids], 60)
-        assert_same(rows(ours)[5], theirs[step])
+        assert_same(rows(ours)[1], theirs[step])
     with pytest.raises(ContextTooLargeError):
-        backend.branch([1] * 8, 60)
+        backend.branch([1] * count, 60)
+    backend.truncate(60)
+    many = backend.most_branches(60, 50)
+    assert many > count
+    for _ in range(50):
+        backend.branch([1] * many, 60)
+    with pytest.raises(TooManyBranchesError):
+        fill_up(backend, [1] * many)
+    backend.truncate(60)
+    for _ in range(100):
+        backend.branch([1] * count, 60)
     backend.truncate(60)
     theirs = expected(model, _PROMPT + _OTHER)[60:]
     assert_same(rows(backend.forward(_OTHER, 50)), theirs)

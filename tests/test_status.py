@@ -62,7 +62,7 @@ def test_metrics_add_up(sessions: list[list[float]]) -> None:
         part = Metrics()
         for latency_ms in latencies:
             for some in (part, one):
-                some.note_answer("shown", latency_ms, is_shown=True)
+                some.note_answer("shown", latency_ms)
                 some.note_generation(Statistics(10, 5, 3, prefill_ms=2, decode_ms=4))
         parts.append(part)
     whole = together(parts)
@@ -75,9 +75,9 @@ def test_rates_and_shares() -> None:
     metrics = Metrics()
     metrics.note_generation(Statistics(100, 75, 10, prefill_ms=50, decode_ms=200))
     for latency_ms in range(1, 101):
-        metrics.note_answer("shown", latency_ms, is_shown=True)
-    metrics.note_answer("superseded", 9999, is_shown=False)
-    metrics.num_accepted = 25
+        metrics.note_answer("shown", latency_ms)
+    metrics.note_answer("superseded", 9999)
+    metrics.num_shown, metrics.num_accepted = 100, 25
     assert metrics.describe() == {
         "latencyMs": {"p50": 50, "p90": 90, "p99": 99},
         "tokensPerSecond": 50.0,
