@@ -98,7 +98,9 @@ def finish(
     elif draft.has_text_right:
         cut_overlap(draft)
     join_whole(draft)
-    _cut_control_tokens(draft)  # or now, where what closed behind it is gone
+    if _CONTROL_TOKEN.search(draft.text):  # what closed behind half of one is gone
+        _cut_control_tokens(draft)
+        draft.text = draft.text.rstrip()
     return _verdict(draft, _line_end(prefix, suffix))
 
 

@@ -402,7 +402,7 @@ def test_promises(
 
 
 @patient
-@example("", "", "<|endof)", "python")
+@example("", "", "; <|endof)", "python")
 @given(texts, texts, texts, languages)
 def test_doing_it_again_changes_nothing(
     prefix: str, suffix: str, generated: str, language_id: str
