@@ -192,7 +192,9 @@ def make_parser() -> argparse.ArgumentParser:
         parents=[common, trace],
         help="play a recorded session again and compare the answers",
         description="Play a session that `serve --record FILE` has recorded at a "
-        "fresh server, at its own speed, and compare what is suggested.",
+        "fresh server, at its own speed, and compare what is suggested. Options given "
+        "here outrank the recorded settings; where text and the key go, and whether "
+        "anything is fetched, is not taken from a recording.",
     )
     replay.add_argument("recording", metavar="FILE")
     replay.add_argument(
@@ -205,6 +207,12 @@ def make_parser() -> argparse.ArgumentParser:
     replay.add_argument("--json", action="store_true", help="print JSON")
     replay.add_argument(
         "--check", action="store_true", help="exit with 1 where answers differ"
+    )
+    replay.add_argument(
+        "--with-recorded-server",
+        action="store_true",
+        help="send text, and the key, to the completion server that the recorded "
+        "settings name, and fetch models if they allow it",
     )
     replay.set_defaults(run=_lazy("replay"))
 

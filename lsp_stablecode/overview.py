@@ -14,6 +14,7 @@ import psutil
 
 from lsp_stablecode import __version__
 from lsp_stablecode.model_pool import ModelPool, SharedModel
+from lsp_stablecode.settings import reported
 
 _PACKAGES = (
     "lsp-stablecode",
@@ -79,7 +80,9 @@ def gpu_memory_bytes() -> int | None:
 def _model(model: SharedModel) -> dict[str, Any]:
     info = model.info
     return {
-        "options": asdict(model.options),
+        "options": {
+            name: reported(name, value) for name, value in asdict(model.options).items()
+        },
         "state": model.state.name,
         "message": model.state.message,
         "engine": asdict(info) if info is not None else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import sys
 import threading
 import time
@@ -20,6 +21,9 @@ from typing import Any, BinaryIO, Literal, cast
 
 from lsp_stablecode import __version__
 from lsp_stablecode.errors import RecordingError
+
+_MARK = "lsp-stablecode"
+_BEGIN = f'{{"{_MARK}":'.encode()
 
 Sender = Literal["editor", "server"]
 
@@ -39,7 +43,7 @@ class Recorder:
     def __init__(self, path: Path) -> None:
         """Begin a file. Raises ``RecordingError`` where it cannot be written."""
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = _opened(path)
         except OSError as error:
             raise RecordingError(
                 f"The recording cannot be written to {path} ({error.strerror}).",
@@ -48,14 +52,11 @@ class Recorder:
         self._file = open(  # noqa: SIM115
             descriptor, "w", encoding="utf-8", buffering=1, errors="surrogatepass"
         )
-        if hasattr(os, "fchmod"):
-            # It may have been there, and open to others.
-            os.fchmod(descriptor, 0o600)
         self._lock = threading.Lock()
         self._started_s = time.monotonic()
         self._write(
             {
-                "lsp-stablecode": __version__,
+                _MARK: __version__,
                 "python": platform.python_version(),
                 "platform": platform.platform(),
             }
@@ -81,6 +82,32 @@ class Recorder:
                 print(f"The recording ends here ({error.strerror}).", file=sys.stderr)
                 with suppress(OSError):
                     self._file.close()
+
+
+def _opened(path: Path) -> int:
+    """Open a new file, in place of an older recording and of nothing else.
+
+    Raises ``RecordingError`` or ``OSError``.
+    """
+    if os.path.lexists(path):
+        if not _is_recording(path):
+            raise RecordingError(
+                f"{path} is there already, and is no recording.",
+                hint="Choose another file for --record.",
+            )
+        path.unlink()
+    # Whoever puts a link there meanwhile must not choose what is written to.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return os.open(path, flags, 0o600)
+
+
+def _is_recording(path: Path) -> bool:
+    """Tell whether a file begins as recordings do, or is empty."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with path.open("rb") as file:
+        begin = file.read(len(_BEGIN))
+    return not begin or begin == _BEGIN
 
 
 def recorded(
@@ -153,7 +180,7 @@ def read_recording(path: Path) -> list[Recorded]:
     """Return a recording's messages. Raises ``RecordingError``."""
     with _told(path):
         first, *lines = path.read_text("utf-8", "surrogatepass").splitlines()
-        if "lsp-stablecode" not in json.loads(first):
+        if _MARK not in json.loads(first):
             raise ValueError("its first line does not say so")
         found = []
         for line in lines:

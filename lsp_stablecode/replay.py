@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, cast
 
 from lsp_stablecode.errors import RecordingError
+from lsp_stablecode.judgement.habits_file import STATE_VARIABLE
 from lsp_stablecode.recording import Recorded
 from lsp_stablecode.shared.framing import frame, read_message
 
@@ -58,7 +61,7 @@ class Replay:
     """Plays messages to the server that ``command`` starts.
 
     ``speed`` 2 halves all waiting. The server's own requests are answered as the
-    editor answered them.
+    editor answered them. What the user accepts is neither known to it nor counted.
     """
 
     recorded: Sequence[Recorded]
@@ -68,7 +71,7 @@ class Replay:
     _sent: dict[str, _Sent] = field(default_factory=dict)
     _answers: dict[str, list[Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _ready: threading.Event = field(default_factory=threading.Event)
+    _has_awaited_model: bool = False
 
     def play(self) -> list[Compared]:
         """Play it and return the completions, in their order.
@@ -76,9 +79,15 @@ class Replay:
         Raises ``RecordingError`` where the server ends before its time.
         """
         self._answers = answers_to_server(self.recorded)
-        with subprocess.Popen(
-            list(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as server:
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as state,
+            subprocess.Popen(
+                list(self.command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, STATE_VARIABLE: state},
+            ) as server,
+        ):
             try:
                 reading = threading.Thread(
                     target=self._read, args=(server,), daemon=True
@@ -104,7 +113,7 @@ class Replay:
             self.advance()
             if "method" not in message or message["method"] == "exit":
                 continue
-            if message["method"] in _COMPLETIONS and not self._ready.is_set():
+            if message["method"] in _COMPLETIONS and not self._has_awaited_model:
                 # The model loads as long as it takes; that is no time of typing.
                 before_s = time.monotonic()
                 self._await_model(server)
@@ -121,6 +130,8 @@ class Replay:
             self._send(server, message)
 
     def _await_model(self, server: subprocess.Popen[bytes]) -> None:
+        """Wait, once, until the model is there or will not be."""
+        self._has_awaited_model = True
         command = {"command": "lsp-stablecode.status"}
         deadline_s = time.monotonic() + _MODEL_TIMEOUT_S
         while server.poll() is None and time.monotonic() < deadline_s:
@@ -129,10 +140,11 @@ class Replay:
             self._send(server, {"jsonrpc": "2.0", **ask})
             sent = self._sent[json.dumps(key)]
             while sent.answered_s is None and server.poll() is None:
+                if time.monotonic() > deadline_s:
+                    return
                 time.sleep(0.01)
             state = (sent.result or {}).get("state")
             if state not in ("idle", "loading", None):
-                self._ready.set()
                 return
             time.sleep(0.1)
 

@@ -29,7 +29,7 @@ from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.overview import bug_report, overview
 from lsp_stablecode.query import make_query
 from lsp_stablecode.scheduler import Scheduler, Superseded, Ticket
-from lsp_stablecode.settings import Settings, model_options, to_wire
+from lsp_stablecode.settings import Settings, model_options, to_report
 from lsp_stablecode.settings_sources import SettingsSource, SettingsSources
 from lsp_stablecode.status import StatusReporter
 from lsp_stablecode.switch import Switch
@@ -334,7 +334,7 @@ class Session:
         """Return what a bug report should hold of this session: no source text."""
         return {
             "editor": self.editor,
-            "settings": to_wire(self.settings),
+            "settings": to_report(self.settings),
             "recent": self._history.recent(),
         }
 

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import pathspec
@@ -477,6 +478,37 @@ def to_wire(settings: Settings) -> dict[str, Any]:
         setting.key: _wire_value(getattr(settings, name))
         for name, setting in SETTINGS.items()
     }
+
+
+def to_report(settings: Settings) -> dict[str, Any]:
+    """Return ``settings`` as what may be shown to others.
+
+    What is private is only said to be set, unless it names a file that is there:
+    somebody may have put a key or a password in its place.
+    """
+    return {
+        setting.key: _wire_value(reported(name, getattr(settings, name)))
+        for name, setting in SETTINGS.items()
+    }
+
+
+def reported(name: str, value: object) -> object:
+    """Return a setting's value as what may be shown to others."""
+    setting = SETTINGS[name]
+    if not setting.private:
+        return value
+    if value == getattr(DEFAULTS, name):
+        return "auto"
+    if setting.kind == "file" and _is_file(str(value)):
+        return value
+    return "set"
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def model_options(settings: Settings) -> EngineOptions:

@@ -122,18 +122,23 @@ class CompletionsClient:
         async with self._opened("POST", "/completions", streamed, by_s) as response:
             kind = response.headers.get("content-type", "").partition(";")[0].strip()
             if kind.lower() != "text/event-stream":
-                raise self._complaints.bad_answer(
-                    f"{kind[:40] or 'nothing'!r} instead of a stream of events"
-                )
+                raise self._complaints.bad_answer("no stream of events")
+            # What a header says would be any of Python's codecs.
+            response.encoding = "utf-8"
             source = httpx2.EventSource(response, max_event_size=_MOST_EVENT_BYTES)
             generator = cast(AsyncGenerator[httpx2.ServerSentEvent], aiter(source))
+            has_text = False
             async with aclosing(generator) as events:
                 while event := await self._next(events, by_s):
-                    answer = None
-                    if event.data.strip() != "[DONE]":
-                        answer = self._parsed(event.data)
-                        yield answer
-                    if answer is None or _has_finished(answer):
+                    if event.data.strip() == "[DONE]":
+                        if not has_text:
+                            break
+                        await self._drain(events)
+                        return
+                    answer = self._parsed(event.data)
+                    has_text = has_text or bool(answer.get("choices"))
+                    yield answer
+                    if _has_finished(answer):
                         await self._drain(events)
                         return
                     by_s = min(time.monotonic() + self._wait_s, whole_by_s)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx2
 
@@ -23,8 +27,12 @@ from model.remote_options import KEY_VARIABLE, ApiKey, Endpoint
 
 logger = logging.getLogger(__name__)
 
-_MOST_SAID_CHARACTERS = 300
+# Whoever wants longer is looked at again after that.
+_MOST_PAUSE_S = 300.0
 _ITS_LOG = "Its log says why."
+# What names a kind of error; a sentence may repeat what was sent.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}( [A-Za-z0-9_.-]{1,20})?")
+_MOST_NAMES = 8
 
 
 class Complaints:
@@ -48,7 +56,7 @@ class Complaints:
                 hint=f"Put the right one into {KEY_VARIABLE}, or name its file in "
                 "apiKeyFile.",
             )
-        self._note(content.decode("utf-8", "replace"))
+        self._note(status, *_names_in(content))
         if status == 429:
             return self.rate_limited(pause_s)
         if 300 <= status < 400:
@@ -69,8 +77,9 @@ class Complaints:
             )
         return BadAnswerError(
             f"{self._server} refuses the request (status {status}).",
-            hint="If the prompt is too long for it, lower contextTokens; with the log "
-            "level info, the log has the server's own words.",
+            hint="If the prompt is too long for it, lower contextTokens; its log says "
+            "why.",
+            status=status,
         )
 
     def rate_limited(self, pause_s: float) -> RateLimitedError:
@@ -83,7 +92,7 @@ class Complaints:
 
     def failed(self, said: object) -> ServerFailedError:
         """Return the error of a server that failed within its answer."""
-        self._note(said.get("message") if isinstance(said, dict) else said)
+        self._note(*_names_of(said))
         return ServerFailedError(
             f"{self._server} failed while it answered.", hint=_ITS_LOG
         )
@@ -107,8 +116,8 @@ class Complaints:
 
     def broken(self, error: Exception | None) -> UnreachableError:
         """Return what a failed connection stands for; ``None``: the end came early."""
-        self._note(error or "nothing more, before the end")
-        if _is_about_trust(error):
+        self._note(*(type(one).__name__ for one in _causes(error)))
+        if any(isinstance(one, ssl.SSLCertVerificationError) for one in _causes(error)):
             untrusted = UnreachableError(
                 f"{self._server} cannot be trusted: its certificate is not in order.",
                 hint="If it is your own, name the file of its authority's certificate "
@@ -116,6 +125,12 @@ class Complaints:
             )
             untrusted.is_transient = False
             return untrusted
+        if any(_is_without_tls(one) for one in _causes(error)):
+            return UnreachableError(
+                f"{self._server} does not speak TLS.",
+                hint="Write the endpoint with http and not https, or start the server "
+                "with a certificate.",
+            )
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return UnreachableError(
                 f"There is no connection to the completion server at {self._host}.",
@@ -123,20 +138,49 @@ class Complaints:
             )
         return UnreachableError(f"{self._server} broke off its answer.", hint=_ITS_LOG)
 
-    def _note(self, said: object) -> None:
-        """Log what was said, in so far as that is neither long nor secret."""
-        text = str(said)
+    def _note(self, *names: object) -> None:
+        """Log what kind of error it was: never a sentence of the server's."""
+        said = ", ".join(str(one) for one in names)
         if self._key is not None:
-            text = self._key.hide_in(text)
-        logger.info("%s said: %r", self._host, text[:_MOST_SAID_CHARACTERS])
+            said = self._key.hide_in(said)
+        logger.info("%s failed: %s", self._host, said or "an early end")
 
 
-def _is_about_trust(error: BaseException | None) -> bool:
+def _names_in(content: bytes) -> Iterator[str]:
+    """Yield what kinds of errors the body of a refusal names."""
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(said, dict):
+        # OpenAI's form; FastAPI's, which some servers show; a bare one.
+        yield from _names_of(said.get("error") or said.get("detail") or said)
+
+
+def _names_of(said: Any) -> Iterator[str]:
+    """Yield the names in an error, or in a list of some."""
+    errors = said if isinstance(said, list) else [said]
+    for one in errors[:_MOST_NAMES]:
+        if isinstance(one, dict):
+            for key in ("type", "code", "param"):
+                name = str(one.get(key) or "")
+                if _NAME.fullmatch(name):
+                    yield name
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it."""
     while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def _is_without_tls(error: BaseException) -> bool:
+    """Tell whether what was answered to a greeting in TLS is none."""
+    if not isinstance(error, ssl.SSLError):
+        return False
+    # Newer versions of OpenSSL have another name for it.
+    return error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 
 
 def _pause_s(value: str | None) -> float:
@@ -144,11 +188,12 @@ def _pause_s(value: str | None) -> float:
     if not value:
         return 0.0
     if value.strip().isdecimal():
-        return float(value[:9])
+        return min(float(value), _MOST_PAUSE_S)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        wanted_s = (until - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, wanted_s), _MOST_PAUSE_S)

@@ -33,7 +33,10 @@ from model.remote_errors import (
     BadAnswerError,
     NoSuchModelError,
     RemoteError,
+    TokensDisagreeError,
     TooSlowError,
+    UnauthorisedError,
+    UnreachableError,
 )
 from model.remote_options import parse_endpoint, read_api_key
 
@@ -44,6 +47,13 @@ _LEAST_PROMPT_TOKENS = 64
 _CANCEL_S = 0.02
 # Of code, and rather too few.
 _CHARACTERS_PER_TOKEN = 3
+# A server may cut a text into some more tokens than were meant.
+_TEXT_SLACK_TOKENS = 8
+# Statuses of a request that the same server would refuse again.
+_REFUSALS = (400, 413, 422)
+_KEPT_S = 60.0
+
+_DOUBTFUL = (NoSuchModelError, BadAnswerError, UnreachableError, TokensDisagreeError)
 
 T = TypeVar("T")
 
@@ -68,19 +78,14 @@ class OpenAIEngine:
         started_s = time.perf_counter()
         self._options = options
         self._endpoint = parse_endpoint(options.endpoint)
-        key = read_api_key(options.api_key_file)
-        self._client = CompletionsClient(
-            self._endpoint, key, wait_s=options.remote_timeout_ms / 1000
-        )
+        self._key = read_api_key(options.api_key_file)
+        self._client = self._new_client()
         self._runner = asyncio.Runner()
         self._prompting: Prompting | None = None
         self._connection: Connection | None = None
+        self._kept_until_s = 0.0
         self._failure = ""
-        self._notes = (
-            self._where_text_goes(),
-            f"with the key from {key.source}" if key else "without a key",
-            *(key.notes if key else ()),
-        )
+        self._where = self._where_text_goes()
         try:
             if options.model != "auto":
                 report(LoadProgress("load tokenizer"))
@@ -97,7 +102,12 @@ class OpenAIEngine:
     def info(self) -> EngineInfo:
         """What serves; before the server was reached, what is known without it."""
         connection, prompting = self._connection, self._prompting
-        notes = list(self._notes)
+        key = self._key
+        notes = [
+            self._where,
+            f"with the key from {key.source}" if key else "without a key",
+            *(key.notes if key else ()),
+        ]
         if prompting is not None:
             notes.append(f"tokenizer of {prompting.model}: {prompting.prepared.source}")
             notes += [*prompting.prepared.notes, *prompting.prompts.notes]
@@ -157,12 +167,15 @@ class OpenAIEngine:
         would fill the context.
         """
         try:
-            result = self._run(self._fill(request, cancel, on_text))
+            try:
+                result = self._run(self._fill(request, cancel, on_text))
+            except UnauthorisedError:
+                if not self._renew_key():
+                    raise
+                result = self._run(self._fill(request, cancel, on_text))
         except RemoteError as error:
             self._failure = error.message
-            if isinstance(error, NoSuchModelError | BadAnswerError):
-                # The server may be another by now.
-                self._connection = None
+            self._doubt(error)
             raise
         self._failure = ""
         return result
@@ -198,6 +211,8 @@ class OpenAIEngine:
         on_text: Callable[[str], None] | None,
     ) -> RemoteGeneration:
         budget = connection.context_tokens - request.max_new_tokens
+        if not connection.form.takes_ids:
+            budget -= _TEXT_SLACK_TOKENS
         if budget < _LEAST_PROMPT_TOKENS:
             raise ContextTooLargeError(
                 f"{request.max_new_tokens} new tokens leave no room for a prompt in "
@@ -247,6 +262,32 @@ class OpenAIEngine:
             self._client, self._endpoint, self._options, self._prompting, progress
         )
         self._prompting = self._connection.prompting
+
+    def _doubt(self, error: RemoteError) -> None:
+        """Ask the server anew with the next request, if it may be another by now."""
+        if not isinstance(error, _DOUBTFUL):
+            return
+        if error.status in _REFUSALS:
+            # Mostly it is the request, and asking costs several.
+            if time.monotonic() < self._kept_until_s:
+                return
+            self._kept_until_s = time.monotonic() + _KEPT_S
+        self._connection = None
+
+    def _new_client(self) -> CompletionsClient:
+        return CompletionsClient(
+            self._endpoint, self._key, wait_s=self._options.remote_timeout_ms / 1000
+        )
+
+    def _renew_key(self) -> bool:
+        """Read the key again; return whether it is another. Raises ``ApiKeyError``."""
+        key = read_api_key(self._options.api_key_file)
+        if key == self._key:
+            return False
+        self._key = key
+        self._run(self._client.close())
+        self._client = self._new_client()
+        return True
 
     def _context_tokens(self) -> int:
         if self._connection is not None:

@@ -19,6 +19,7 @@ from model.batch import candidate_limit
 from model.fim import Prompt
 from model.interface import Candidate, Cut, FillRequest, FillResult
 from model.meter import Meter
+from model.openai_agreement import Agreement
 from model.openai_client import CompletionsClient, Json
 from model.openai_forms import MOST_CHOSEN_OF, MOST_TOP, RequestWriter
 from model.openai_healing import Continuation
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 # In so many requests side by side that nobody minds.
 _MOST_ALLOWED_TOKENS = 8 * MOST_CHOSEN_OF
+# What a server does not cut into tokens is bounded by its length.
+_MOST_CHARACTERS_PER_TOKEN = 16
 
 
 class UnhealableError(Exception):
@@ -48,6 +51,7 @@ class _Track:
         self.transcript = transcript
         self.continuation = continuation
         self.token_ids: list[int] = []
+        self.num_characters = 0
         self.end_reason = ""
 
     def has_ended(self, limit: int) -> bool:
@@ -163,9 +167,11 @@ class RemoteGeneration:
             seed=self._request.seed,
         )
         self._meter.add(forwards=1)
+        agreement = Agreement(self._tokenizer)
         async with aclosing(self._client.stream(body)) as answers:
             async for answer in answers:
                 event = self._read(answer)
+                agreement.check(event)
                 for token in event.tokens:
                     if not track.continuation.admits(token, has_id=event.has_ids):
                         return token
@@ -192,11 +198,17 @@ class RemoteGeneration:
         ):
             track.push(token.token_id, logprob)
         elif token.text:
+            limit = self._request.max_new_tokens
+            most = _MOST_CHARACTERS_PER_TOKEN * limit - track.num_characters
+            text = token.text[:most]
+            track.num_characters += len(text)
             if not track.continuation.is_done:
                 # Should the next one be refused, the server is told this one.
-                track.token_ids += self._tokenizer.encode(token.text)
-            track.continuation.push_text(token.text)
-            track.transcript.push_text(token.text, logprob)
+                track.token_ids += self._tokenizer.encode(text)
+            track.continuation.push_text(text)
+            track.transcript.push_text(text, logprob)
+            if len(text) < len(token.text):
+                track.end_reason = "length"
         self._meter.add(generated_tokens=1)
 
     async def _constrained(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from model.fim import Prompt, PromptBuilder
+from model.openai_agreement import Agreement
 from model.openai_client import CompletionsClient, Json
 from model.openai_forms import FORMS, RequestForm, RequestWriter
 from model.openai_tokens import Event, MalformedError, TokenReader
@@ -14,11 +13,12 @@ from model.remote_errors import (
     ServerFailedError,
     TokensDisagreeError,
 )
-from model.tokenizer import CodeTokenizer, StreamingDecoder
+from model.tokenizer import CodeTokenizer
 
 _PREFIX = "def add(a, b):\n    return a"
 _SUFFIX = "\n\n\nprint(add(1, 2))\n"
 _NUM_TOKENS = 4
+_NUM_TRIES = 2
 # No code goes on with it here, unless it has to.
 _UNLIKELY = "@"
 
@@ -35,29 +35,78 @@ async def find_form(
     ``RemoteError`` where no form is answered.
     """
     prompt = prompts.build(_PREFIX, _SUFFIX, order="auto", budget_tokens=256)
-    reader = TokenReader(tokenizer)
+    probe = _Probe(client, model, tokenizer, prompt)
+    failed: list[RequestForm] = []
     refusal: RemoteError | None = None
     for form in FORMS:
-        writer = RequestWriter(form, model, tokenizer)
+        found = await probe.tried(form)
+        if isinstance(found, RequestForm):
+            # Some servers fail at what they do not know, and some failed in passing:
+            # those answer by now.
+            for better in failed:
+                again = await probe.tried(better)
+                if isinstance(again, RequestForm):
+                    return again
+            return found
+        refusal = found
+        if found.is_transient:
+            failed.append(form)
+    assert refusal is not None
+    raise refusal
+
+
+class _Probe:
+    """Asks a server for a few tokens, in one form or another."""
+
+    def __init__(
+        self,
+        client: CompletionsClient,
+        model: str,
+        tokenizer: CodeTokenizer,
+        prompt: Prompt,
+    ) -> None:
+        self._client = client
+        self._model = model
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._reader = TokenReader(tokenizer)
+
+    async def tried(self, form: RequestForm) -> RequestForm | RemoteError:
+        """Return the form, constraining where the server is, or why it is refused.
+
+        Raises a ``RemoteError`` where nothing can be said of it.
+        """
+        writer = RequestWriter(form, self._model, self._tokenizer)
         body = writer.body(
-            prompt.token_ids, max_tokens=_NUM_TOKENS, num_top=form.num_top
+            self._prompt.token_ids, max_tokens=_NUM_TOKENS, num_top=form.num_top
         )
         try:
-            answer = await client.complete(body, insist=False)
-            event = _read(reader, answer)
-            _check_count(answer, prompt, form)
+            answer = await self._client.complete(body, insist=False)
+            event = _read(self._reader, answer)
+            _check_count(answer, self._prompt, form)
         except (BadAnswerError, ServerFailedError) as error:
             if error.is_transient and error.status != 500:
                 raise
-            # Some servers fail at what they do not know.
-            refusal = error
-            continue
-        _check_spelling(event, answer, prompt, tokenizer, prompts.stop_ids)
-        if event.has_ids and await _constrains(client, writer, reader, prompt):
+            return error
+        Agreement(self._tokenizer).check(event)
+        if event.has_ids and await self._constrains(writer):
             return form.constraining
         return form
-    assert refusal is not None
-    raise refusal
+
+    async def _constrains(self, writer: RequestWriter) -> bool:
+        """Return whether ``allowed_token_ids`` is heeded."""
+        allowed = self._tokenizer.encode(_UNLIKELY)[:1]
+        body = writer.choice(self._prompt.token_ids, allowed)
+        for _ in range(_NUM_TRIES):
+            try:
+                answer = await self._client.complete(body, insist=False)
+                tokens = _read(self._reader, answer).tokens
+            except BadAnswerError:
+                return False
+            except ServerFailedError:
+                continue
+            return [one.token_id for one in tokens] == allowed
+        return False
 
 
 def _read(reader: TokenReader, answer: Json) -> Event:
@@ -85,54 +134,3 @@ def _check_count(answer: Json, prompt: Prompt, form: RequestForm) -> None:
         "model is another, or it does not find control tokens in a text.",
         hint="Set model to what it serves, by name or directory.",
     )
-
-
-def _check_spelling(
-    event: Event,
-    answer: Json,
-    prompt: Prompt,
-    tokenizer: CodeTokenizer,
-    stop_ids: frozenset[int],
-) -> None:
-    """Raise an error where an id does not stand for the text beside it."""
-    if event.has_ids:
-        decoder = StreamingDecoder(tokenizer, prompt.token_ids)
-        told = str(answer["choices"][0]["text"])
-        ids = [one.token_id for one in event.tokens if one.token_id not in stop_ids]
-        pairs = [(told, "".join(decoder.push(one) for one in ids if one is not None))]
-    else:
-        pairs = [
-            (one.text, _spelled(tokenizer, one.token_id))
-            for one in event.tokens
-            if one.token_id is not None and one.text
-        ]
-    for told, ours in pairs:
-        shorter = min(len(told.strip()), len(ours.strip()))
-        # What is half a character is written in several ways.
-        if told.strip()[:shorter] != ours.strip()[:shorter]:
-            raise TokensDisagreeError(
-                "The completion server's model has other tokens than those of the "
-                "model that is set here.",
-                hint="Set model to what the server serves, by name or directory.",
-            )
-
-
-def _spelled(tokenizer: CodeTokenizer, token_id: int) -> str:
-    return tokenizer.vocabulary.bytes_of(token_id).decode("utf-8", "ignore")
-
-
-async def _constrains(
-    client: CompletionsClient,
-    writer: RequestWriter,
-    reader: TokenReader,
-    prompt: Prompt,
-) -> bool:
-    """Return whether ``allowed_token_ids`` is heeded."""
-    allowed: Sequence[int] = reader.tokenizer.encode(_UNLIKELY)[:1]
-    body = writer.choice(prompt.token_ids, allowed)
-    try:
-        answer = await client.complete(body, insist=False)
-        tokens = _read(reader, answer).tokens
-    except (BadAnswerError, ServerFailedError):
-        return False
-    return [one.token_id for one in tokens] == list(allowed)

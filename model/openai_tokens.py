@@ -59,6 +59,9 @@ class TokenReader:
 
     def __init__(self, tokenizer: CodeTokenizer) -> None:
         self.tokenizer = tokenizer
+        self._controls = {
+            tokenizer.decode([one]): one for one in sorted(tokenizer.control_ids)
+        }
         self._ids_of_texts: dict[str, int | None] = {}
 
     def read(self, answer: Mapping[str, Any]) -> Event:
@@ -98,11 +101,11 @@ class TokenReader:
         self, content: Sequence[Mapping[str, Any]], text: str
     ) -> tuple[Arrived, ...]:
         """Read llama.cpp's form."""
-        texts = _shared(text, [one["token"] for one in content])
+        texts = self._shared(text, [one["token"] for one in content])
         return tuple(
             Arrived(
                 own,
-                self._id_of(one),
+                self._known(self._id_of(one)),
                 _logprob(one["logprob"]),
                 self._top(one.get("top_logprobs") or ()),
             )
@@ -116,14 +119,14 @@ class TokenReader:
         tokens = tuple(
             Arrived(
                 own,
-                self._id_of_text(token),
+                self._known(self._id_of_text(token)),
                 None if logprob is None else _logprob(logprob),
                 self._top(
                     {"token": text, "logprob": one} for text, one in (top or {}).items()
                 ),
             )
             for own, token, logprob, top in zip(
-                _shared(text, spelled),
+                self._shared(text, spelled),
                 spelled,
                 told.get("token_logprobs") or none,
                 told.get("top_logprobs") or none,
@@ -135,8 +138,23 @@ class TokenReader:
 
     def _top(self, told: Any) -> tuple[Scored, ...]:
         found = {self._id_of(one): _logprob(one["logprob"]) for one in told}
-        scored = [(token, one) for token, one in found.items() if token is not None]
+        scored = [
+            (token, one)
+            for token, one in found.items()
+            # Models have scores for more ids than there are tokens.
+            if token is not None and self._is_token(token)
+        ]
         return tuple(sorted(scored, key=lambda one: -one[1]))
+
+    def _known(self, token_id: int | None) -> int | None:
+        """Return the id of a token that was chosen, which must be one of ours."""
+        if token_id is not None and not self._is_token(token_id):
+            raise MalformedError("a token that the model set here does not have")
+        return token_id
+
+    def _is_token(self, token_id: int) -> bool:
+        tokenizer = self.tokenizer
+        return token_id in tokenizer.control_ids or token_id in tokenizer.vocabulary
 
     def _id_of(self, told: Mapping[str, Any]) -> int | None:
         return int(told["id"]) if "id" in told else self._id_of_text(told["token"])
@@ -145,6 +163,8 @@ class TokenReader:
         """Return the id that a server's name of a token stands for, if it is one."""
         if token.startswith(_ID_PREFIX):
             return int(token.removeprefix(_ID_PREFIX))
+        if token in self._controls:
+            return self._controls[token]
         if token not in self._ids_of_texts:
             if len(self._ids_of_texts) >= _KEPT_TEXTS:
                 self._ids_of_texts.clear()
@@ -158,16 +178,20 @@ class TokenReader:
             )
         return self._ids_of_texts[token]
 
+    def _shared(self, text: str, spelled: Sequence[str]) -> Sequence[str]:
+        """Return each token's part of an event's text.
 
-def _shared(text: str, spelled: Sequence[str]) -> Sequence[str]:
-    """Return each token's part of an event's text.
-
-    Where the tokens do not spell it, because they are ids or hold parts of characters,
-    the last one has it all.
-    """
-    if "".join(spelled) == text:
-        return spelled
-    return [""] * (len(spelled) - 1) + [text]
+        Control tokens are in it or are not. Where the tokens do not spell it, because
+        they are ids or hold parts of characters, the last one has it all.
+        """
+        if "".join(spelled) == text:
+            return spelled
+        shown = ["" if one in self._controls else one for one in spelled]
+        if "".join(shown) == text:
+            return shown
+        texts = [at for at, one in enumerate(spelled) if one not in self._controls]
+        last = texts[-1] if texts else len(spelled) - 1
+        return [text if at == last else "" for at in range(len(spelled))]
 
 
 def _logprob(value: Any) -> float:

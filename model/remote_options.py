@@ -88,6 +88,9 @@ class ApiKey:
     def __repr__(self) -> str:
         return f"ApiKey(from {self.source})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ApiKey) and self._value == other._value
+
     def __reduce__(self) -> str:
         raise TypeError("a key is not written anywhere")
 

@@ -19,6 +19,10 @@ class Vocabulary:
         self._ids = np.array(ids, dtype=np.int64)
         self._bytes = token_bytes
 
+    def __contains__(self, token_id: int) -> bool:
+        """Tell whether an id is that of a token which stands for text."""
+        return token_id in self._bytes
+
     def bytes_of(self, token_id: int) -> bytes:
         """Return a token's bytes; none for a control token."""
         return self._bytes.get(token_id, b"")

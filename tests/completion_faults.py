@@ -29,13 +29,29 @@ def refuses(status: int, **headers: str) -> Fault:
     return lambda handler: handler.send_json(status, said, **headers)
 
 
+def echoes(status: int) -> Fault:
+    """Refuse a request as FastAPI's checks do: with everything that was sent."""
+
+    def fault(handler: Handler) -> None:
+        body = handler.asked.body
+        prompt = body["prompt"]
+        if not isinstance(prompt, str):
+            prompt = handler.owner.brain.tokenizer.decode(prompt)
+        wrong = {"type": "int_type", "loc": ["body", "n"], "input": [prompt, body]}
+        said = {"detail": [{**wrong, "msg": prompt}], "message": prompt, **body}
+        error = {"type": "Bad Request", "code": 400, "message": str([wrong])}
+        handler.send_json(status, said if status == 422 else {"error": error})
+
+    return fault
+
+
 def sends(content: bytes, kind: str = "application/json") -> Fault:
     return lambda handler: handler.send_whole(200, content, kind)
 
 
-def streams(*events: str) -> Fault:
+def streams(*events: str, kind: str = "text/event-stream") -> Fault:
     def fault(handler: Handler) -> None:
-        handler.begin_stream()
+        handler.begin_stream(kind)
         for event in events:
             handler.send_event(event)
         handler.end_stream()

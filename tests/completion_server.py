@@ -61,7 +61,8 @@ class Asked:
 class CompletionServer:
     """Listens on a port of its own while it is used as a context manager.
 
-    ``faults`` are done in place of the next answers about completions, each once.
+    ``port`` 0 is one that is free. ``faults`` are done in place of the next answers
+    about completions, each once.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class CompletionServer:
         most_top: int = 20,
         token_s: float = 0.0,
         tells_tops: bool = True,
+        port: int = 0,
     ) -> None:
         self.speech = speech
         self.key = key
@@ -83,7 +85,7 @@ class CompletionServer:
         self.asked: list[Asked] = []
         self.model_name = NAME
         self._brain: Brain | None = None
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self._server.owner = self
         scheme = "http"
         if certificate:

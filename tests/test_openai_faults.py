@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,7 @@ from remote import engine_for, options_for, request, text_of, write_prompt_files
 
 from model import Engine, load_engine, openai_client
 from model.remote_errors import (
+    ApiKeyError,
     BadAnswerError,
     NoSuchModelError,
     RateLimitedError,
@@ -54,6 +57,12 @@ def engine(server: CompletionServer, files: Path) -> Iterator[Engine]:
     with engine_for(server, files, remote_timeout_ms=5_000) as one:
         server.asked.clear()
         yield one
+
+
+def _tells_id(token_id: int) -> Fault:
+    told = {"tokens": [f"token_id:{token_id}"], "token_logprobs": [-1]}
+    choice = {"text": "x", "logprobs": told, "finish_reason": "stop"}
+    return streams(json.dumps({"choices": [choice]}))
 
 
 FAULTS: dict[str, tuple[Fault, type[RemoteError]]] = {
@@ -92,6 +101,10 @@ FAULTS: dict[str, tuple[Fault, type[RemoteError]]] = {
     ),
     "cut off": (breaks_off, UnreachableError),
     "an early end": (ends_early, UnreachableError),
+    "nothing but an end": (streams("[DONE]"), UnreachableError),
+    "no choices and an end": (streams('{"choices": []}', "[DONE]"), UnreachableError),
+    "no id of ours": (_tells_id(99_999), BadAnswerError),
+    "an id below zero": (_tells_id(-1), BadAnswerError),
 }
 
 
@@ -116,20 +129,18 @@ def test_a_fault_has_a_name_and_the_next_request_is_answered(
 
 def test_a_server_that_is_not_there(files: Path) -> None:
     """The engine is made all the same, and serves as soon as the server does."""
-    with CompletionServer() as server:
-        port_and_rest = server.endpoint
-        options = options_for(server, files, remote_timeout_ms=1_000)
-    engine = load_engine(options)
-    try:
+    with CompletionServer() as gone:
+        options = options_for(gone, files, remote_timeout_ms=1_000)
+    with closing(load_engine(options)) as engine:
         assert engine.count_tokens("def f(x):") > 2
         assert engine.info.context_tokens == 512
         started_s = time.monotonic()
         with pytest.raises(UnreachableError, match="no connection"):
             engine.fill(request("x = "))
         assert time.monotonic() - started_s < 10
-        assert port_and_rest.rpartition(":")[2] not in ("", None)
-    finally:
-        engine.close()
+        with CompletionServer(port=gone.port) as server:
+            assert len(engine.fill(request("x = ")).candidates) == 1
+            assert engine.info.model == server.model_name
 
 
 def test_a_server_that_comes_later_is_found(files: Path) -> None:
@@ -175,8 +186,26 @@ def test_a_server_that_wants_to_be_left_alone_is(
     assert len(server.completions) == 1
 
 
+@pytest.mark.parametrize("wanted", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_nobody_is_left_alone_for_ever(
+    wanted: str, server: CompletionServer, engine: Engine
+) -> None:
+    server.faults.append(refuses(429, Retry_After=wanted))
+    with pytest.raises(RateLimitedError) as caught:
+        engine.fill(request("x = "))
+    assert 0 < caught.value.pause_s <= 300
+
+
 @pytest.mark.parametrize(
-    "date", ["Wed, 21 Oct 2015 07:28:00 GMT", "soon", "-5", "1e999", ""]
+    "date",
+    [
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "Wed, 21 Oct 2015 07:28:00 +9999999999999999",
+        "soon",
+        "-5",
+        "1e999",
+        "",
+    ],
 )
 def test_a_retry_after_that_says_nothing(
     date: str, server: CompletionServer, engine: Engine
@@ -238,3 +267,70 @@ def test_characters_may_be_cut_anywhere(
 ) -> None:
     server.faults.append(cuts_characters)
     assert text_of(engine.fill(request("x = "))) == "é日😀"
+
+
+def test_a_stream_is_utf_8_whatever_it_says(
+    server: CompletionServer, engine: Engine
+) -> None:
+    event = json.dumps({"choices": [{"text": "é", "finish_reason": "stop"}]})
+    for charset in ("hex", "utf-16", "latin-1", "none"):
+        kind = f"text/event-stream; charset={charset}"
+        server.faults.append(streams(event.replace("\\u00e9", "é"), kind=kind))
+        assert text_of(engine.fill(request("x = "))) == "é"
+
+
+def test_a_text_in_one_piece_is_bounded(
+    server: CompletionServer, engine: Engine
+) -> None:
+    """Where a server tells no tokens, their number bounds nothing."""
+    server.faults.append(tells("ab " * 300_000))
+    [candidate] = engine.fill(request("x = ", max_new_tokens=12)).candidates
+    assert candidate.text.startswith("ab ab")
+    assert len(candidate.text) <= 12 * 16
+    assert candidate.finish_reason == "length"
+
+
+def test_a_wild_id_among_the_probable_ones_is_left_out(
+    server: CompletionServer, engine: Engine
+) -> None:
+    """Models have more scores than tokens; none of them begins a candidate."""
+    a, b = (server.tokens_of(one)[0] for one in "ab")
+    top = {f"token_id:{one}": -one / 1e6 for one in (a, 99_999, -1, b)}
+    told = {"tokens": [f"token_id:{a}"], "token_logprobs": [0], "top_logprobs": [top]}
+    choice = {"text": "a", "logprobs": told, "finish_reason": "stop"}
+    server.faults.append(streams(json.dumps({"choices": [choice]})))
+    result = engine.fill(request("x = ", num_candidates=4))
+    assert [one.text[:1] for one in result.candidates] == ["a", "b"]
+
+
+def test_a_refused_request_says_little_of_the_server(
+    server: CompletionServer, engine: Engine
+) -> None:
+    """It is not asked anew what it is each time that it refuses one."""
+    for status in (400, 413, 422, 400, 413, 422):
+        server.faults.append(refuses(status))
+        with pytest.raises(BadAnswerError):
+            engine.fill(request("x = "))
+        assert engine.fill(request("x = ", max_new_tokens=1)).candidates
+    assert len([one for one in server.asked if one.path.endswith("/models")]) == 1
+
+
+def test_a_key_that_is_changed_is_read_again(
+    server: CompletionServer, files: Path, tmp_path: Path
+) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("one")
+    server.key = "one"
+    with engine_for(server, files, api_key_file=str(key_file)) as engine:
+        engine.fill(request("x = ", max_new_tokens=1))
+        server.key = "two"
+        server.asked.clear()
+        with pytest.raises(UnauthorisedError):
+            engine.fill(request("x = "))
+        assert len(server.asked) == 1
+        key_file.write_text("two")
+        assert engine.fill(request("x = ", max_new_tokens=1)).candidates
+        key_file.unlink()
+        server.key = "three"
+        with pytest.raises(ApiKeyError):
+            engine.fill(request("x = "))

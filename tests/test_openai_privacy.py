@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from completion_faults import KEY, refuses, tells
-from completion_server import CompletionServer
+from completion_faults import KEY, echoes, refuses, tells
+from completion_server import CompletionServer, Speech
 from remote import engine_for, options_for, request, text_of, write_prompt_files
 
-from model import Engine, load_engine
+from model import Engine, EngineOptions, load_engine
 from model.remote_errors import (
     ControlTextError,
     EndpointError,
@@ -107,6 +110,27 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
         assert KEY not in text
 
 
+@pytest.mark.parametrize("speech", ["vllm", "plain"])
+@pytest.mark.parametrize("status", [400, 413, 422, 404, 500])
+def test_a_server_that_repeats_a_document_is_not_quoted(
+    speech: Speech, status: int, files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own words stay out of the log, of errors and of notes; kinds are told."""
+    caplog.set_level(logging.DEBUG)
+    with CompletionServer(speech) as server, engine_for(server, files) as engine:
+        caplog.clear()
+        server.faults.extend([echoes(status)] * 50)
+        with pytest.raises(RemoteError) as caught:
+            engine.fill(request("launch_code = 'platypus'\nx = "))
+        sent = [one.body["prompt"] for one in server.completions[-2:]]
+        told = [caplog.text, str(caught.value), repr(engine.info)]
+    assert str(status) in caplog.text
+    assert ("int_type" if status == 422 else "Bad Request") in caplog.text
+    for text in told:
+        assert "platypus" not in text
+        assert not any(str(one)[1:20] in text for one in sent)
+
+
 def test_no_text_of_a_document_is_logged(
     server: CompletionServer, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,6 +167,41 @@ def test_a_certificate_must_be_in_order(
         monkeypatch.setenv("SSL_CERT_FILE", str(files / "nothing"))
         with pytest.raises(EndpointError, match="SSL_CERT_FILE"):
             load_engine(options_for(server, files))
+
+
+def test_a_server_without_tls_is_told_from_an_untrusted_one(files: Path) -> None:
+    """It may have it in a moment, as may one that breaks the greeting off."""
+    with CompletionServer() as server:
+        options = replace(
+            options_for(server, files),
+            endpoint=server.endpoint.replace("http", "https"),
+        )
+        with closing(load_engine(options)) as engine:
+            with pytest.raises(UnreachableError, match="does not speak TLS") as caught:
+                engine.fill(request("x = "))
+            assert caught.value.is_transient
+
+
+def test_a_greeting_that_breaks_off_is_no_matter_of_trust(files: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.recv(1000)
+                    # An alert in TLS 1.2: the greeting failed.
+                    connection.sendall(bytes([21, 3, 3, 0, 2, 2, 40]))
+                    connection.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        options = EngineOptions(model=str(files), backend="openai", endpoint=endpoint)
+        with closing(load_engine(options)) as engine:
+            with pytest.raises(UnreachableError, match="no connection") as caught:
+                engine.fill(request("x = "))
+            assert caught.value.is_transient
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_proxy_is_not_asked_for_this_machine(

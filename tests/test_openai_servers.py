@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from completion_faults import streams, tells
-from completion_server import CompletionServer
+from completion_faults import breaks_off, refuses, streams, tells
+from completion_server import CompletionServer, Handler, Speech
 from remote import engine_for, options_for, request, text_of, write_prompt_files
 
 from model import (
@@ -104,6 +105,69 @@ def test_a_model_with_other_tokens(server: CompletionServer, tmp_path: Path) -> 
     path.write_text(json.dumps(spec), "utf-8")
     with pytest.raises(TokensDisagreeError):
         load_engine(options_for(server, files))
+
+
+class _OtherTokens:
+    """A tokenizer whose ids stand for what others stand for elsewhere."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def decode(self, token_ids: list[int], **options: Any) -> str:
+        last = self._tokenizer.get_vocab_size() - 1
+        others = [one if one < 4 else last + 4 - one for one in token_ids]
+        return str(self._tokenizer.decode(others, **options))
+
+
+@pytest.mark.parametrize("speech", ["vllm", "llama.cpp"])
+def test_a_server_restarted_with_another_model(speech: Speech, files: Path) -> None:
+    """Under the same name, and no request failed meanwhile; then it is undone."""
+    with CompletionServer(speech) as server, engine_for(server, files) as engine:
+        usual = server.brain.tokenizer
+        server.brain.tokenizer = _OtherTokens(usual)
+        for _ in range(2):
+            with pytest.raises(TokensDisagreeError):
+                engine.fill(request("def f(x):\n    return "))
+        server.brain.tokenizer = usual
+        assert engine.fill(request("def f(x):\n    return ")).candidates
+
+
+def test_a_server_that_was_gone_is_asked_what_it_has(
+    server: CompletionServer, files: Path
+) -> None:
+    with engine_for(server, files, remote_model="auto") as engine:
+        server.faults.append(breaks_off)
+        with pytest.raises(UnreachableError):
+            engine.fill(request("x = "))
+        server.model_name = "another name"
+        assert engine.fill(request("x = ", max_new_tokens=1)).candidates
+        assert engine.info.model == "another name"
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+def test_a_failure_in_passing_is_no_lesser_server(
+    answered: int, server: CompletionServer, files: Path
+) -> None:
+    """Nor is one that comes when it is asked for the tokens that may come."""
+    server.faults.extend([Handler.answer] * answered)
+    server.faults.append(refuses(500))
+    with engine_for(server, files) as engine:
+        notes = " ".join(engine.info.notes)
+    assert "of 20 tokens, constrained where need be" in notes
+
+
+def test_a_text_may_be_some_more_tokens_there(files: Path) -> None:
+    with (
+        CompletionServer("plain") as server,
+        engine_for(server, files, context_tokens=256) as engine,
+    ):
+        sizes = []
+        for length in range(220, 260):
+            server.faults.append(tells("y"))
+            engine.fill(request(" a" * length, max_new_tokens=16))
+            sent = server.completions[-1].body["prompt"]
+            sizes.append(len(server.brain.tokenizer.encode(sent).ids))
+        assert max(sizes) == 256 - 16 - 8
 
 
 def test_more_context_than_the_server_takes(

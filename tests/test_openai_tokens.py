@@ -34,7 +34,7 @@ def test_vllms_ids(reader: TokenReader) -> None:
             "token_logprobs": [-0.25, -0.02],
             "tokens": ["token_id:470", "token_id:264"],
             "top_logprobs": [
-                {"token_id:1173": -3.0, "token_id:470": -0.25},
+                {"token_id:301": -3.0, "token_id:470": -0.25},
                 {"token_id:264": -0.02},
             ],
         },
@@ -43,7 +43,7 @@ def test_vllms_ids(reader: TokenReader) -> None:
     assert event.has_ids
     assert event.finish_reason == "length"
     assert [one.token_id for one in event.tokens] == [470, 264]
-    assert event.tokens[0].top == ((470, -0.25), (1173, -3.0))
+    assert event.tokens[0].top == ((470, -0.25), (301, -3.0))
 
 
 def test_llama_cpps_content(reader: TokenReader) -> None:
@@ -84,6 +84,32 @@ def test_texts_alone(reader: TokenReader) -> None:
     assert [one.text for one in event.tokens] == [whole, "unheard-of"]
     assert [one.token_id for one in event.tokens] == [300, None]
     assert [one.logprob for one in event.tokens] == [-1.0, None]
+
+
+@pytest.mark.parametrize("shown", ["", "<|endoftext|>"])
+def test_control_tokens_among_texts(reader: TokenReader, shown: str) -> None:
+    """OpenAI's own form names them, whether the text holds them or not."""
+    tokenizer = reader.tokenizer
+    whole = tokenizer.decode([300])
+    end = tokenizer.control_id("<|endoftext|>")
+    spelled = [whole, "<|endoftext|>"]
+    told = {"tokens": spelled, "token_logprobs": [-1, -2]}
+    event = read(reader, text=whole + shown, logprobs=told)
+    assert [one.token_id for one in event.tokens] == [300, end]
+    assert event.tokens[0].text == whole
+    # A text that the tokens do not spell is that of the last one which is text.
+    event = read(reader, text="é", logprobs={"tokens": ["\ufffd", "<|endoftext|>"]})
+    assert [one.text for one in event.tokens] == ["é", ""]
+
+
+@pytest.mark.parametrize("wild", [-1, 10_000, 10**20])
+def test_ids_that_are_no_tokens(reader: TokenReader, wild: int) -> None:
+    for told in (
+        {"content": [{"id": wild, "token": "x", "logprob": -1}]},
+        {"tokens": [f"token_id:{wild}"]},
+    ):
+        with pytest.raises(MalformedError, match="does not have"):
+            read(reader, text="x", logprobs=told)
 
 
 def test_an_event_about_usage(reader: TokenReader) -> None:

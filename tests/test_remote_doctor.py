@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from completion_faults import refuses, tells
+from completion_faults import echoes, refuses, tells
 from completion_server import NAME, CompletionServer
-from conftest import Start
+from conftest import Start, plain
 from remote import write_prompt_files
 
 from lsp_stablecode.commands.doctor import Finding, examine
@@ -136,3 +136,26 @@ async def test_an_editor_is_told_once_and_served_again(
     assert len([one for one in shown if "wants a key" in one]) == 1
     server.faults.append(tells(" a + b\n"))
     assert "a + b" in await editor.texts(uri, 1, 11)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_server_that_repeats_a_document_is_not_quoted_to_anybody(
+    status: int, server: CompletionServer, files: Path, start: Start
+) -> None:
+    """Not in a message, in the status or in a report."""
+    settings = {
+        "backend": "openai",
+        "endpoint": server.endpoint,
+        "model": str(files),
+        "debounceMs": 0,
+        "lookAhead": "never",
+    }
+    editor = await start(settings=settings)
+    await editor.ready()
+    uri = editor.open("launch_code = 'platypus'\nx = \n")
+    server.faults.append(echoes(status))
+    assert await editor.texts(uri, 1, 4) == []
+    told = [await editor.status(), plain(await editor.command("report"))]
+    shown = [one.message for one in editor.client.messages]
+    assert any("refuses the request" in one for one in shown)
+    assert "platypus" not in json.dumps([*told, shown])

@@ -19,10 +19,13 @@ from conftest import Start, plain
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsp_stablecode.commands import doctor
+from lsp_stablecode.commands.doctor import examine
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.metrics import LATENCY_BUCKETS_MS, Metrics, together
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.prometheus import serve_metrics
+from lsp_stablecode.settings import Settings, to_report
 from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from model import Statistics
 from tests.hubs import runtime_folder
@@ -152,6 +155,57 @@ def test_a_report_is_written_to_a_file(tmp_path: Path) -> None:
     assert told["versions"]["python"]
     ended = run("report", "--model", "echo", "-o", str(tmp_path / "no" / "folder"))
     assert ended.returncode == 1
+
+
+def test_a_report_is_made_whatever_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is wanted then; what was found out before is in it."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a library in a state nobody thought of")
+
+    for name in ("generate", "describe_environment"):
+        monkeypatch.setattr(doctor, name, fail)
+    findings = {one.subject: one for one in examine(Settings(model="echo"))}
+    for subject in ("system", "model"):
+        assert findings[subject].fatal
+        assert "RuntimeError: a library" in findings[subject].text
+    assert "engine" in findings
+    assert "weights here" in findings
+
+
+@pytest.mark.usefixtures("shared")
+async def test_a_report_loads_no_second_copy(start: Start) -> None:
+    await work(start, "--shared")
+    for model in ("echo", "no-such-model"):
+        ended = await asyncio.to_thread(run, "report", "--model", model)
+        assert ended.returncode == 0, ended.stderr
+        report = json.loads(ended.stdout)
+        is_left_alone = "not loaded again" in json.dumps(report["doctor"])
+        assert is_left_alone == (model == "echo")
+        assert report["engines"][0]["overview"]["models"]
+
+
+@pytest.mark.usefixtures("shared")
+async def test_what_is_private_is_not_told(start: Start, tmp_path: Path) -> None:
+    """A key in the wrong place is in no report and no status; a file's name may be."""
+    secret = "/sk-not-for-your-eyes"
+    told = {"apiKeyFile": secret, "endpoint": "http://127.0.0.1:9/hush/v1"}
+    editor = await start("--shared", settings=told)
+    status = json.dumps(plain(await editor.command("overview")))
+    report = json.dumps(plain(await editor.command("report")))
+    ended = await asyncio.to_thread(run, "report", "--api-key-file", secret)
+    for text in (status, report, ended.stdout, ended.stderr):
+        assert "sk-not" not in text
+        assert "hush" not in text
+    assert '"apiKeyFile": "set"' in report
+    assert '"endpoint": "set"' in report
+    key_file = tmp_path / "key"
+    key_file.touch()
+    assert to_report(Settings(api_key_file=str(key_file)))["apiKeyFile"] == str(
+        key_file
+    )
+    assert to_report(Settings())["apiKeyFile"] == "auto"
+    assert to_report(Settings())["endpoint"] == "auto"
 
 
 def _free_port() -> int:

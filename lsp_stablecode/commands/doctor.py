@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -28,7 +30,12 @@ from model import (
     weights_present,
 )
 
+logger = logging.getLogger(__name__)
+
 _GIB = 1024**3
+_MOST_CHARACTERS = 500
+# What decides whether a second copy would be the same.
+_OF_THE_WEIGHTS = ("backend", "model", "device", "dtype")
 _TEST_PREFIX = "def add(a, b):\n    return "
 
 
@@ -71,39 +78,72 @@ def _table(findings: list[Finding]) -> Table:
     return table
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Look at everything a completion needs, and make one."""
+def examine(
+    settings: Settings, running: Sequence[Mapping[str, Any]] = ()
+) -> list[Finding]:
+    """Look at everything a completion needs, and make one; never raise.
+
+    ``running`` are models of running engines, as their overview tells them: what one
+    of them has ready is not loaded again.
+    """
+    looks: list[tuple[str, Iterator[Finding]]] = [
+        ("system", _look_at_system()),
+        ("weights here", _look_at_weights()),
+    ]
+    if settings.backend == "local" and any(_is_ready(one, settings) for one in running):
+        ready = "a running engine has the model ready; it is not loaded again"
+        looks.append(("engine", iter([Finding("engine", ready)])))
+    else:
+        looks.append(("model", _test_completion(settings)))
+    findings: list[Finding] = []
+    for subject, look in looks:
+        try:
+            findings.extend(look)
+        except StablecodeError as error:
+            findings.append(Finding(subject, error.message, error.hint, fatal=True))
+        except Exception as error:
+            # Whoever asks is looking for just that.
+            logger.debug("unexpected", exc_info=True)
+            text = f"{type(error).__name__}: {error}"[:_MOST_CHARACTERS]
+            advice = "this is unexpected: --log-level debug says where it happens"
+            findings.append(Finding(subject, text, advice, fatal=True))
+    return findings
+
+
+def _is_ready(running: Mapping[str, Any], settings: Settings) -> bool:
+    """Tell whether a running engine has the weights that the settings ask for."""
+    wanted, options = asdict(model_options(settings)), running["options"]
+    return running["state"] == "ready" and all(
+        options[name] == wanted[name] for name in _OF_THE_WEIGHTS
+    )
+
+
+def _look_at_system() -> Iterator[Finding]:
     environment = describe_environment()
     versions = ", ".join(
         f"{name} {version}" for name, version in environment.versions.items() if version
     )
-    findings = [
-        Finding("system", f"Python {environment.python} on {environment.platform}"),
-        Finding("versions", versions),
-        Finding(
-            "memory",
-            f"{environment.memory_free_bytes / _GIB:.1f} of "
-            f"{environment.memory_total_bytes / _GIB:.1f} GiB free, "
-            f"{environment.cpu_threads} threads",
-        ),
-        Finding("kernels", environment.kernels, environment.kernels_advice),
-        *_gpu_findings(environment.gpus, environment.flash_attention),
-    ]
-    if environment.mps:
-        findings.append(Finding("GPU", "Apple GPU (mps)"))
-    here = [one.name for one in CATALOG if weights_present(one.name)]
-    findings.append(
-        Finding(
-            "weights here",
-            ", ".join(here) or "none",
-            ""
-            if here
-            else 'pip install "lsp-stablecode[starter]", or '
-            "lsp-stablecode models pull stable-code-3b",
-        )
+    yield Finding("system", f"Python {environment.python} on {environment.platform}")
+    yield Finding("versions", versions)
+    yield Finding(
+        "memory",
+        f"{environment.memory_free_bytes / _GIB:.1f} of "
+        f"{environment.memory_total_bytes / _GIB:.1f} GiB free, "
+        f"{environment.cpu_threads} threads",
     )
-    findings += _test_completion(settings)
-    return findings
+    yield Finding("kernels", environment.kernels, environment.kernels_advice)
+    yield from _gpu_findings(environment.gpus, environment.flash_attention)
+    if environment.mps:
+        yield Finding("GPU", "Apple GPU (mps)")
+
+
+def _look_at_weights() -> Iterator[Finding]:
+    here = [one.name for one in CATALOG if weights_present(one.name)]
+    advice = (
+        'pip install "lsp-stablecode[starter]", or '
+        "lsp-stablecode models pull stable-code-3b"
+    )
+    yield Finding("weights here", ", ".join(here) or "none", "" if here else advice)
 
 
 def _gpu_findings(gpus: tuple[Any, ...], flash_attention: bool) -> list[Finding]:
@@ -129,39 +169,32 @@ def _gpu_findings(gpus: tuple[Any, ...], flash_attention: bool) -> list[Finding]
     return findings
 
 
-def _test_completion(settings: Settings) -> list[Finding]:
+def _test_completion(settings: Settings) -> Iterator[Finding]:
     """Load the model the settings name and complete one line with it."""
-    findings: list[Finding] = []
-    try:
-        if settings.backend == "openai":
-            for check in check_server(model_options(settings)):
-                findings.append(Finding(check.subject, check.text, check.advice))
-        else:
-            choice = choose_model(settings.model, settings.device)
-            findings.append(Finding("model", f"{choice.model}: {choice.reason}"))
+    if settings.backend == "openai":
+        for check in check_server(model_options(settings)):
+            yield Finding(check.subject, check.text, check.advice)
+    else:
+        choice = choose_model(settings.model, settings.device)
+        yield Finding("model", f"{choice.model}: {choice.reason}")
+    started = time.perf_counter()
+    with closing(load_with_progress(model_options(settings))) as engine:
+        loaded_s = time.perf_counter() - started
+        yield _describe_engine(engine, loaded_s)
+        if settings.backend == "openai" and (tokens := check_tokens(engine)):
+            yield Finding(tokens.subject, tokens.text, tokens.advice)
         started = time.perf_counter()
-        with closing(load_with_progress(model_options(settings))) as engine:
-            loaded_s = time.perf_counter() - started
-            findings.append(_describe_engine(engine, loaded_s))
-            if settings.backend == "openai" and (tokens := check_tokens(engine)):
-                findings.append(Finding(tokens.subject, tokens.text, tokens.advice))
-            started = time.perf_counter()
-            query = Query(_TEST_PREFIX, "\n", 0, "python", explicit=False)
-            outcome = generate(engine, query, settings)
-            milliseconds = (time.perf_counter() - started) * 1000
-    except StablecodeError as error:
-        return [*findings, Finding("model", error.message, error.hint, fatal=True)]
+        query = Query(_TEST_PREFIX, "\n", 0, "python", explicit=False)
+        outcome = generate(engine, query, settings)
+        milliseconds = (time.perf_counter() - started) * 1000
     text = outcome.suggestions[0].text if outcome.suggestions else ""
     first_ms = outcome.statistics.prefill_ms
-    findings.append(
-        Finding(
-            "test",
-            f"def add(a, b): return → {text!r} in {milliseconds:.0f} ms, "
-            f"the first token after {first_ms:.0f} ms",
-            "" if text else "the model suggested nothing; try another --model",
-        )
+    yield Finding(
+        "test",
+        f"def add(a, b): return → {text!r} in {milliseconds:.0f} ms, "
+        f"the first token after {first_ms:.0f} ms",
+        "" if text else "the model suggested nothing; try another --model",
     )
-    return findings
 
 
 def _describe_engine(engine: Engine, loaded_s: float) -> Finding:

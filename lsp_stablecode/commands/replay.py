@@ -15,27 +15,39 @@ from rich.console import Console
 from rich.table import Table
 
 from lsp_stablecode.commands.console import progress_bar
+from lsp_stablecode.recorded_settings import SERVER_SETTINGS, without_settings
 from lsp_stablecode.recording import read_recording
 from lsp_stablecode.replay import Compared, Replay
-from lsp_stablecode.settings import Settings
+from lsp_stablecode.settings import SETTINGS, Settings
 
 _PIPE_WIDTH = 140
-_OF_THE_SERVER = (
+_SETTINGS = (
     "model",
     "device",
     "dtype",
     "cache_dtype",
     "threads",
     "context_tokens",
+    "backend",
+    "endpoint",
+    "remote_model",
+    "api_key_file",
     "log_level",
-    "trace",
 )
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Play, compare and print; return 1 with ``--check`` where texts differ."""
-    recorded = read_recording(Path(options.recording))
-    command = [sys.executable, "-P", "-m", "lsp_stablecode", "serve", *_serve(options)]
+    given = _given(options)
+    dropped = {SETTINGS[name].key for name in given}
+    if not options.with_recorded_server:
+        dropped |= SERVER_SETTINGS
+    recorded = without_settings(read_recording(Path(options.recording)), dropped)
+    if options.trace is not None:
+        given["trace"] = str(options.trace)
+    command = [sys.executable, "-P", "-m", "lsp_stablecode", "serve"]
+    for name, value in given.items():
+        command += [f"--{name.replace('_', '-')}", value]
     with progress_bar() as progress:
         num_messages = sum(one.sender == "editor" for one in recorded)
         task = progress.add_task("replay", total=num_messages)
@@ -52,14 +64,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return 1 if options.check and differs else 0
 
 
-def _serve(options: argparse.Namespace) -> list[str]:
-    """Return those options that are the server's."""
-    return [
-        word
-        for name in _OF_THE_SERVER
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings on the command line, which outrank the recorded ones."""
+    return {
+        name: str(value)
+        for name in _SETTINGS
         if (value := getattr(options, name)) is not None
-        for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
+    }
 
 
 def _show(compared: Sequence[Compared]) -> None:

@@ -30,6 +30,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if options.shared and not options.tcp:
         # Usually taken before anything of this was imported.
         return serve_shared(sys.argv[2:])
+    if options.tcp and options.record:
+        raise SettingsError(
+            "What comes over --tcp is not recorded.",
+            hint="Leave out --tcp or --record.",
+        )
     address = parse_address(options.tcp, "--tcp") if options.tcp else None
     streams = recorded(sys.stdin.buffer, take_stdout(), options.record)
     server = make_server(settings, open_tracer(options.trace))

@@ -15,7 +15,7 @@ from rich.table import Table
 from lsp_stablecode.commands.doctor import examine
 from lsp_stablecode.errors import SettingsError
 from lsp_stablecode.overview import versions
-from lsp_stablecode.settings import Settings, to_wire
+from lsp_stablecode.settings import Settings, to_report
 from lsp_stablecode.shared.asking import ask_hubs
 from lsp_stablecode.shared.rendezvous import runtime_folder
 
@@ -41,11 +41,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_report(options: argparse.Namespace, settings: Settings) -> int:
     """Write a bug report: versions, settings, last outcomes, and no source text."""
+    # First: what is looked at after that takes time and memory from them.
+    engines = ask_hubs(runtime_folder(), "report")
+    running = [model for one in engines for model in one["overview"]["models"]]
     report = {
         "versions": versions(),
-        "settings": to_wire(settings),
-        "doctor": [asdict(one) for one in examine(settings)],
-        "engines": ask_hubs(runtime_folder(), "report"),
+        "settings": to_report(settings),
+        "doctor": [asdict(one) for one in examine(settings, running)],
+        "engines": engines,
     }
     text = json.dumps(_without_home(report), ensure_ascii=False, indent=1) + "\n"
     if options.output is None:

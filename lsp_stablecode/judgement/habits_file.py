@@ -13,13 +13,14 @@ from lsp_stablecode.judgement.counts import Counts, CountsError, read_counts
 
 logger = logging.getLogger(__name__)
 
+STATE_VARIABLE = "LSP_STABLECODE_STATE"
 _VERSION = 1
 _MOST_BYTES = 100_000
 
 
 def state_directory() -> Path:
     """Return where habits are kept; ``LSP_STABLECODE_STATE`` overrides it."""
-    if value := os.environ.get("LSP_STABLECODE_STATE"):
+    if value := os.environ.get(STATE_VARIABLE):
         return Path(value).expanduser().absolute()
     from platformdirs import user_state_dir
 
