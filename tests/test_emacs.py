@@ -244,6 +244,27 @@ def test_an_edit_by_something_else_takes_it_away(
     assert emacs.buffer().ghost == ""
 
 
+def test_keyboard_macros_have_no_suggestions(emacs: Emacs, emacs_project: Path) -> None:
+    """Else keys would be recorded that do something else when they are replayed."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x18(")  # C-x (
+    emacs.wait_ghost("")
+    requests = emacs.num_requests()
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    si")
+    emacs.type_text("z")
+    emacs.settle()
+    assert emacs.num_requests() == requests
+    emacs.type(PREFIX + "+")
+    emacs.wait(lambda: "no suggestions in keyboard" in emacs.terminal.text, "it says")
+    emacs.type("\x18)")
+    emacs.wait(lambda: not emacs.lisp("defining-kbd-macro"), "the macro is defined")
+    emacs.type("e")
+    emacs.wait_ghost(REST[2:])
+
+
 def test_the_starter_model_suggests(start_emacs: StartEmacs, tmp_path: Path) -> None:
     path = tmp_path / "fibonacci.py"
     text = 'def fibonacci(n: int) -> int:\n    """Return the n-th number."""\n'
