@@ -244,6 +244,72 @@ def test_an_edit_by_something_else_takes_it_away(
     assert emacs.buffer().ghost == ""
 
 
+def test_it_goes_when_point_goes_back_into_it(
+    emacs: Emacs, emacs_project: Path
+) -> None:
+    """What was typed of it is the user's own, in another window, too."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x183\x18o")  # C-x 3, C-x o: here is another window's point.
+    emacs.wait(
+        lambda: emacs.lisp("(length (get-buffer-window-list))") == 2, "two windows"
+    )
+    emacs.type("z")
+    emacs.wait_ghost(REST[1:])
+    emacs.type("\x18o")
+    emacs.wait_ghost("")
+    emacs.type("\x18o")
+    emacs.type_text("e")
+    emacs.wait_ghost(REST[2:])
+    emacs.type("\x02")
+    emacs.wait_ghost("")
+
+
+def test_keys_are_others_where_nothing_can_be_inserted(
+    emacs: Emacs, emacs_project: Path
+) -> None:
+    emacs.open_copy(emacs_project / "shapes.py")
+    for switch, is_on in [
+        ("\x18\x11", "buffer-read-only"),
+        ("\x1bxoverwrite-mode\r", "overwrite-mode"),
+    ]:
+        emacs.type("    si")
+        emacs.wait_ghost(REST)
+        emacs.type(switch)
+        emacs.wait(lambda variable=is_on: emacs.lisp(f"(and {variable} t)"), is_on)
+        emacs.wait_ghost("")
+        assert emacs.lisp('(key-binding (kbd "TAB"))') == "indent-for-tab-command"
+        emacs.type(switch)
+        emacs.wait(lambda variable=is_on: not emacs.lisp(variable), "off again")
+        emacs.type("\x01\x0b")
+
+
+def test_a_clone_has_suggestions_of_its_own(emacs: Emacs, emacs_project: Path) -> None:
+    """And nothing of what was shown when it was made, which would stay there."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    name = emacs.buffer().name
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x184c")  # C-x 4 c
+    emacs.wait(lambda: emacs.buffer().name != name, "the clone")
+    emacs.wait_ghost("")
+    emacs.type_text("z")
+    emacs.wait_ghost(REST[1:])
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    size = width * height")
+    emacs.type("\x18o")
+    emacs.wait(lambda: emacs.buffer().name == name, "the first buffer")
+    assert emacs.buffer().ghost == ""
+    emacs.type(BUFFER_END + RETURN)
+    emacs.type_text("si")
+    emacs.wait_ghost(REST)
+    emacs.type(TAB)
+    line = "    size = width * height"
+    emacs.wait_text(SHAPES + line + "\n" + line)
+    emacs.lisp("(progn (kill-buffer (other-buffer)) t)")
+
+
 def test_keyboard_macros_have_no_suggestions(emacs: Emacs, emacs_project: Path) -> None:
     """Else keys would be recorded that do something else when they are replayed."""
     emacs.open_copy(emacs_project / "shapes.py")
@@ -258,7 +324,7 @@ def test_keyboard_macros_have_no_suggestions(emacs: Emacs, emacs_project: Path) 
     emacs.settle()
     assert emacs.num_requests() == requests
     emacs.type(PREFIX + "+")
-    emacs.wait(lambda: "no suggestions in keyboard" in emacs.terminal.text, "it says")
+    emacs.wait(lambda: "No suggestions in keyboard" in emacs.terminal.text, "it says")
     emacs.type("\x18)")
     emacs.wait(lambda: not emacs.lisp("defining-kbd-macro"), "the macro is defined")
     emacs.type("e")

@@ -35,6 +35,8 @@
 (require 'lsp-mode)
 (require 'seq)
 
+(declare-function evil-declare-change-repeat "ext:evil-common")
+(declare-function evil-declare-ignore-repeat "ext:evil-common")
 (declare-function lsp-inline-completion-mode "ext:lsp-inline-completion")
 (defvar company-candidates)
 (defvar lsp-inline-completion-enable)
@@ -416,13 +418,13 @@ That is UTF-32, which lsp-mode prefers and the server agrees to."
 
 (cl-defstruct lsp-stablecode--shown
   "A suggestion on the screen, and what else could be there.
-CHOICES are pairs of a server's item and how many characters the
-buffer has behind its range; INDEX says which is shown.  START is a
-marker where the item's text begins; point is behind what was typed or
-accepted of it since.  OVERLAY reaches from point to the range's end,
-over text that the item brings itself.  OUTDATED says that the text
-around it was edited.  REPORTED are the items that the server knows
-were shown."
+CHOICES are lists of a server's item, the text behind point that its
+range covered and how many characters the buffer has behind that;
+INDEX says which is shown.  START is a marker where the item's text
+begins; point is behind what was typed or accepted of it since.
+OVERLAY reaches from point to the range's end, over text that the item
+brings itself.  OUTDATED says that the text around it was edited.
+REPORTED are the items that the server knows were shown."
   choices index start overlay outdated reported)
 
 (defvar-local lsp-stablecode--shown nil
@@ -451,7 +453,7 @@ were shown."
 
 (defun lsp-stablecode--end (choice)
   "Return where the range of CHOICE ends now, all edits being before that."
-  (- (1+ (buffer-size)) (cdr choice)))
+  (- (1+ (buffer-size)) (nth 2 choice)))
 
 (defun lsp-stablecode--outer-places (text)
   "Return the places in TEXT, to come at point, of what closes none of its own.
@@ -485,10 +487,8 @@ PLACES are the last first.  A blank goes with what follows it."
       (push place woven))))
 
 (defun lsp-stablecode--places (right text)
-  "Return where TEXT, to come at point, brings each character of RIGHT.
-That is what is behind point already: brackets that were closed there
-before, or that Emacs closed while the suggestion was typed.  A place
-is nil where TEXT does not bring it."
+  "Return the place of each character of RIGHT in TEXT, nil for none.
+RIGHT is what is behind point already, and TEXT is to come before it."
   (unless (equal right "")
     (let ((woven (lsp-stablecode--woven
                   right text (lsp-stablecode--outer-places text))))
@@ -498,13 +498,25 @@ is nil where TEXT does not bring it."
            right text (nreverse (number-sequence 0 (1- (length text)))))
         woven))))
 
+(defconst lsp-stablecode--closers "\\`\\(?:[ \t\n]*[])}\"'`]\\)*\\'"
+  "What Emacs adds behind point to what is typed.")
+
+(defun lsp-stablecode--possible-p ()
+  "Whether a suggestion can be here.
+In a keyboard macro the same keys have to do the same, whatever the
+server says when.  Overwrite mode does not see what is hidden."
+  (not (or buffer-read-only overwrite-mode
+           defining-kbd-macro executing-kbd-macro)))
+
 (defun lsp-stablecode--rest-of (choice)
   "Return what is missing of the text of CHOICE, or nil if it does not fit here."
-  (let* ((shown lsp-stablecode--shown)
-         (start (marker-position (lsp-stablecode--shown-start shown)))
-         (end (lsp-stablecode--end choice))
-         (text (lsp-get (car choice) :insertText)))
+  (pcase-let* ((shown lsp-stablecode--shown)
+               (start (marker-position (lsp-stablecode--shown-start shown)))
+               (`(,item ,covered) choice)
+               (end (lsp-stablecode--end choice))
+               (text (lsp-get item :insertText)))
     (when (and start
+               (lsp-stablecode--possible-p)
                (not (lsp-stablecode--shown-outdated shown))
                (<= (point-min) start (point) end (point-max)))
       (let* ((typed (buffer-substring-no-properties start (point)))
@@ -512,6 +524,8 @@ is nil where TEXT does not bring it."
              (rest (string-remove-prefix typed text)))
         (and (string-prefix-p typed text)
              (not (equal rest ""))
+             (or (string-suffix-p right covered)
+                 (string-match-p lsp-stablecode--closers right))
              ;; Otherwise what is hidden would be there twice.
              (not (memq nil (lsp-stablecode--places right rest)))
              rest)))))
@@ -579,7 +593,7 @@ is nil where TEXT does not bring it."
     (lsp-stablecode--hide)))
 
 (defun lsp-stablecode--region (item)
-  "Return where the range of ITEM starts and ends, as a cons."
+  "Return the range of ITEM as a cons of two positions."
   (with-lsp-workspace (lsp-stablecode--workspace)
     (lsp-stablecode--in-characters #'lsp--range-to-region
                                    (lsp-get item :range))))
@@ -591,11 +605,16 @@ is nil where TEXT does not bring it."
                (`(,start . ,end) (car regions))
                (overlay (make-overlay start end nil nil t)))
     (overlay-put overlay 'priority 1000)
+    (overlay-put overlay 'lsp-stablecode t)
     (setq lsp-stablecode--shown
           (make-lsp-stablecode--shown
-           :choices (cl-mapcar (lambda (item region)
-                                 (cons item (- (1+ (buffer-size)) (cdr region))))
-                               items regions)
+           :choices (cl-loop for item in items
+                             for (_ . end) in regions
+                             for right = (max (point) end)
+                             collect (list item
+                                           (buffer-substring-no-properties
+                                            (point) right)
+                                           (- (1+ (buffer-size)) right)))
            :index 0 :start (copy-marker start) :overlay overlay))
     (lsp-stablecode--refresh)))
 
@@ -640,16 +659,10 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
         (lsp-stablecode--request
          nil (lambda (items) (when items (lsp-stablecode--show items))))))))
 
-(defun lsp-stablecode--macro-p ()
-  "Whether a keyboard macro is recorded or executed.
-The same keys have to do the same then, whatever the server says when."
-  (or defining-kbd-macro executing-kbd-macro))
-
 (defun lsp-stablecode--automatic-p ()
   "Whether to suggest something unasked after this command."
   (and lsp-stablecode-automatic
-       (not buffer-read-only)
-       (not (lsp-stablecode--macro-p))
+       (lsp-stablecode--possible-p)
        (not (region-active-p))
        ;; Who takes something back wants to see what was there.
        (not (memq this-command '(undo undo-only undo-redo)))
@@ -662,9 +675,7 @@ The same keys have to do the same then, whatever the server says when."
          (edited (not (eql (car now) (car lsp-stablecode--seen))))
          (moved (not (equal now lsp-stablecode--seen))))
     (setq lsp-stablecode--seen now)
-    (if (lsp-stablecode--macro-p)
-        (lsp-stablecode-dismiss)
-      (lsp-stablecode--refresh))
+    (lsp-stablecode--refresh)
     (when (and moved (not lsp-stablecode--shown))
       (lsp-stablecode--cancel)
       (when (and edited (lsp-stablecode--automatic-p))
@@ -684,6 +695,13 @@ The same keys have to do the same then, whatever the server says when."
   "Look after the suggestion when something else than a command has edited."
   (when (and lsp-stablecode--shown (null this-command))
     (lsp-stablecode--refresh)))
+
+(defun lsp-stablecode--begin-clone ()
+  "Let this buffer, a clone, have no suggestion of the one it was cloned from."
+  (remove-overlays (point-min) (point-max) 'lsp-stablecode t)
+  (setq lsp-stablecode--shown nil
+        lsp-stablecode--timer nil)
+  (lsp-stablecode--hide))
 
 (defvar lsp-stablecode--focused nil
   "The buffer that the server knows is before the user.")
@@ -754,10 +772,13 @@ The same keys have to do the same then, whatever the server says when."
 Words are those of `forward-word'; none reaches beyond its line."
   (interactive "*")
   (let ((rest (lsp-stablecode--rest-or-error))
-        (table (syntax-table)))
+        (table (syntax-table))
+        ;; Subword mode has one of its own.
+        (boundaries find-word-boundary-function-table))
     (lsp-stablecode--accept-part
      (with-temp-buffer
        (set-syntax-table table)
+       (setq-local find-word-boundary-function-table boundaries)
        (insert rest)
        (goto-char (point-min))
        (skip-chars-forward " \t\n")
@@ -783,8 +804,8 @@ Words are those of `forward-word'; none reaches beyond its line."
   (interactive "*")
   (unless (lsp-stablecode--workspace)
     (user-error "No lsp-stablecode runs in this buffer; start it with M-x lsp"))
-  (when (lsp-stablecode--macro-p)
-    (user-error "There are no suggestions in keyboard macros"))
+  (unless (lsp-stablecode--possible-p)
+    (user-error "No suggestions in keyboard macros and Overwrite mode"))
   (lsp-stablecode--request
    t (lambda (items)
        (if items
@@ -1101,6 +1122,7 @@ place of `lsp-inline-completion-mode' there.
          (after-change-functions . lsp-stablecode--after-change)
          (window-selection-change-functions . lsp-stablecode--focus-changed)
          (window-buffer-change-functions . lsp-stablecode--focus-changed)
+         (clone-indirect-buffer-hook . lsp-stablecode--begin-clone)
          (completion-in-region-mode-hook . lsp-stablecode--refresh)
          (company-completion-started-hook . lsp-stablecode--refresh)
          (company-after-completion-hook . lsp-stablecode--refresh)))
@@ -1113,9 +1135,23 @@ place of `lsp-inline-completion-mode' there.
     (add-to-list 'emulation-mode-map-alists 'lsp-stablecode--key-maps)
     (setf (alist-get 'lsp-stablecode--keys minor-mode-map-alist)
           lsp-stablecode-suggestion-map)
+    (lsp-stablecode--teach-evil)
     (setq-local lsp-inline-completion-enable nil)
     (when (bound-and-true-p lsp-inline-completion-mode)
       (lsp-inline-completion-mode -1))))
+
+(defun lsp-stablecode--teach-evil ()
+  "Have Evil repeat what our commands insert, not their keys."
+  (when (fboundp 'evil-declare-change-repeat)
+    (mapc #'evil-declare-change-repeat
+          '(lsp-stablecode-accept
+            lsp-stablecode-accept-word
+            lsp-stablecode-accept-line))
+    (mapc #'evil-declare-ignore-repeat
+          '(lsp-stablecode-dismiss
+            lsp-stablecode-next
+            lsp-stablecode-previous
+            lsp-stablecode-suggest))))
 
 (defun lsp-stablecode--start ()
   "Switch the mode on in a buffer that the server was told of.
