@@ -104,7 +104,10 @@ def test_brackets_that_emacs_closes_are_not_doubled(
         buffer = emacs.wait_ghost("area(3, 4), [1])")
         assert buffer.text == text + "show()"
         # On the screen, too, the closing bracket is there once.
-        assert emacs.terminal.text.count("show(area(3, 4), [1])\n") == 2
+        emacs.wait(
+            lambda: emacs.terminal.text.count("show(area(3, 4), [1])\n") == 2,
+            "it is not doubled",
+        )
         emacs.type("area(")
         buffer = emacs.wait_ghost("3, 4), [1])")
         assert (buffer.before, buffer.after) == (text + "show(area(", "))")

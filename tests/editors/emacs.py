@@ -299,15 +299,18 @@ class Emacs:
     def dismiss(self) -> None:
         """Send C-g, and look at nothing but the screen: it would quit an evaluation."""
         shown = self.buffer().ghost.strip().split("\n")[0]
-        self.type(DISMISS)
-        self.terminal.wait_until(
-            lambda: (
-                shown not in self.terminal.coloured(GREY)
-                if shown
-                else "Quit" in self.terminal.text
-            ),
-            "C-g is heard",
-        )
+        is_quit = False
+        while shown in self.terminal.coloured(GREY) if shown else not is_quit:
+            # An evaluation that was not quite over may be what it has quit.
+            self.type(DISMISS)
+            self.terminal.wait_until(
+                lambda: (
+                    "Quit" in self.terminal.text
+                    or (shown and shown not in self.terminal.coloured(GREY))
+                ),
+                "C-g is heard",
+            )
+            is_quit = True
 
     def settle(self) -> None:
         """Wait until nothing is under way: what has not come now comes no more."""
