@@ -123,9 +123,13 @@ def test_words_and_lines_are_accepted_one_by_one(
         assert emacs.wait_ghost(BLOCK[len(accepted) :]).text == texts[0] + accepted
         texts.append(texts[0] + accepted)
     # Behind a line that is whole the cursor stays there.
-    row, _ = emacs.terminal.cursor
-    line = emacs.terminal.text.split("\n")[row]
-    assert line.strip() == 'print("the area is", size)'
+    whole = 'print("the area is", size)'
+    emacs.wait(
+        lambda: (
+            emacs.terminal.text.split("\n")[emacs.terminal.cursor[0]].strip() == whole
+        ),
+        "the cursor is there",
+    )
     method = "textDocument/didPartiallyAcceptCompletion"
     emacs.wait(lambda: len(emacs.messages(method)) >= 4, "the server hears of them")
     reported = emacs.messages(method)[-4:]
@@ -242,6 +246,93 @@ def test_an_edit_by_something_else_takes_it_away(
     emacs.wait_ghost(REST)
     emacs.lisp('(save-excursion (goto-char (point-min)) (insert "# ") t)')
     assert emacs.buffer().ghost == ""
+
+
+def test_it_goes_when_point_goes_back_into_it(
+    emacs: Emacs, emacs_project: Path
+) -> None:
+    """What was typed of it is the user's own, in another window, too."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x183\x18o")  # C-x 3, C-x o: here is another window's point.
+    emacs.wait(
+        lambda: emacs.lisp("(length (get-buffer-window-list))") == 2, "two windows"
+    )
+    emacs.type("z")
+    emacs.wait_ghost(REST[1:])
+    emacs.type("\x18o")
+    emacs.wait_ghost("")
+    emacs.type("\x18o")
+    emacs.type_text("e")
+    emacs.wait_ghost(REST[2:])
+    emacs.type("\x02")
+    emacs.wait_ghost("")
+
+
+def test_keys_are_others_where_nothing_can_be_inserted(
+    emacs: Emacs, emacs_project: Path
+) -> None:
+    emacs.open_copy(emacs_project / "shapes.py")
+    for switch, is_on in [
+        ("\x18\x11", "buffer-read-only"),
+        ("\x1bxoverwrite-mode\r", "overwrite-mode"),
+    ]:
+        emacs.type("    si")
+        emacs.wait_ghost(REST)
+        emacs.type(switch)
+        emacs.wait(lambda variable=is_on: emacs.lisp(f"(and {variable} t)"), is_on)
+        emacs.wait_ghost("")
+        assert emacs.lisp('(key-binding (kbd "TAB"))') == "indent-for-tab-command"
+        emacs.type(switch)
+        emacs.wait(lambda variable=is_on: not emacs.lisp(variable), "off again")
+        emacs.type("\x01\x0b")
+
+
+def test_a_clone_has_suggestions_of_its_own(emacs: Emacs, emacs_project: Path) -> None:
+    """And nothing of what was shown when it was made, which would stay there."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    name = emacs.buffer().name
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x184c")  # C-x 4 c
+    emacs.wait(lambda: emacs.buffer().name != name, "the clone")
+    emacs.wait_ghost("")
+    emacs.type_text("z")
+    emacs.wait_ghost(REST[1:])
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    size = width * height")
+    emacs.type("\x18o")
+    emacs.wait(lambda: emacs.buffer().name == name, "the first buffer")
+    assert REST not in emacs.buffer().ghost
+    emacs.type(BUFFER_END + RETURN)
+    emacs.type_text("si")
+    emacs.wait_ghost(REST)
+    emacs.type(TAB)
+    line = "    size = width * height"
+    emacs.wait_text(SHAPES + line + "\n" + line)
+    emacs.lisp("(progn (kill-buffer (other-buffer)) t)")
+
+
+def test_keyboard_macros_have_no_suggestions(emacs: Emacs, emacs_project: Path) -> None:
+    """Else keys would be recorded that do something else when they are replayed."""
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("si")
+    emacs.wait_ghost(REST)
+    emacs.type("\x18(")  # C-x (
+    emacs.wait_ghost("")
+    requests = emacs.num_requests()
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    si")
+    emacs.type_text("z")
+    emacs.settle()
+    assert emacs.num_requests() == requests
+    emacs.type(PREFIX + "+")
+    emacs.wait(lambda: "No suggestions in keyboard" in emacs.terminal.text, "it says")
+    emacs.type("\x18)")
+    emacs.wait(lambda: not emacs.lisp("defining-kbd-macro"), "the macro is defined")
+    emacs.type("e")
+    emacs.wait_ghost(REST[2:])
 
 
 def test_the_starter_model_suggests(start_emacs: StartEmacs, tmp_path: Path) -> None:

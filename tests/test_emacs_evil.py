@@ -34,6 +34,23 @@ def emacs(tmp_path: Path) -> Iterator[Emacs]:
         emacs.close()
 
 
+def test_dot_repeats_what_was_inserted(emacs: Emacs) -> None:
+    """Not the keys, which would do something else where nothing is shown."""
+    emacs.type("Go")
+    emacs.wait_text(SHAPES + "\n    ")
+    emacs.type("si")
+    emacs.wait_ghost("ze = width * height")
+    emacs.type(TAB)
+    text = SHAPES + "\n    size = width * height"
+    emacs.wait_text(text)
+    emacs.type("\x1b")
+    emacs.wait(lambda: emacs.lisp("evil-state") == "normal", "normal state")
+    emacs.type(".")
+    emacs.wait_text(text + "\n    size = width * height")
+    emacs.type("u")
+    emacs.wait_text(text)
+
+
 def test_suggestions_are_for_insert_state(emacs: Emacs) -> None:
     emacs.type("Go")
     emacs.wait(lambda: emacs.lisp("evil-state") == "insert", "insert state")

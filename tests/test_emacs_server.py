@@ -135,6 +135,61 @@ def test_the_server_dies_and_comes_back(emacs: Emacs, emacs_project: Path) -> No
     assert emacs.wait_ghost(REST[1:]).before == SHAPES + "    siz"
 
 
+def test_a_suggestion_outlives_its_server(
+    start_emacs: StartEmacs, emacs_project: Path
+) -> None:
+    """It can be accepted, and nobody is told, least of all another server."""
+    emacs = start_emacs(
+        settings=ALONE + "(setq lsp-restart 'ignore)",
+        file=emacs_project / "shapes.py",
+    )
+    emacs.wait_ready("shapes.py")
+    emacs.open_copy(emacs_project / "shapes.py")
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+    emacs.lisp(
+        "(progn (delete-process (lsp--workspace-cmd-proc"
+        " (lsp-stablecode--workspace))) t)"
+    )
+    emacs.wait(lambda: not emacs.lisp("(lsp-stablecode--workspaces)"), "it is gone")
+    assert emacs.buffer().ghost == REST
+    emacs.type(TAB)
+    emacs.wait_text(SHAPES + "    size = width * height")
+    messages = emacs.lisp('(with-current-buffer "*Messages*" (buffer-string))')
+    assert "No lsp-stablecode runs" not in messages
+
+
+def test_a_model_that_rests_is_not_switched_off(
+    start_emacs: StartEmacs, emacs_project: Path
+) -> None:
+    """Half an hour later the mode line looks as before; what is off looks off."""
+    at_once = "property(lambda settings: 0.1)"
+    emacs = start_emacs(
+        python="from lsp_stablecode.settings import Settings;"
+        f" Settings.rest_after_s = {at_once}",
+        file=emacs_project / "shapes.py",
+    )
+    state = "(gethash (lsp-stablecode--workspace) lsp-stablecode--states)"
+    emacs.wait_ready("shapes.py")
+    emacs.wait(lambda: emacs.status()["state"] == "resting", "it rests")
+    # It is told when something happens next.
+    for name in ("emoji.py", "shapes.py"):
+        emacs.lisp(f'(progn (find-file "{emacs_project / name}") t)')
+    emacs.wait(
+        lambda: "rests" in str(emacs.lisp(f"(plist-get {state} :message)")),
+        "the server says so",
+    )
+    emacs.wait(lambda: "Stablecode " in emacs.terminal.text, "the mode line")
+    assert "Stablecode[" not in emacs.terminal.text
+    emacs.type(PREFIX + "t")
+    emacs.wait(lambda: "Stablecode[inactive]" in emacs.terminal.text, "the mode line")
+    emacs.type(PREFIX + "t")
+    emacs.wait(lambda: "[inactive]" not in emacs.terminal.text, "the mode line")
+    emacs.type(BUFFER_END)
+    emacs.type("    si")
+    emacs.wait_ghost(REST)
+
+
 def test_restarted_by_hand(emacs: Emacs, emacs_project: Path) -> None:
     emacs.open_copy(emacs_project / "shapes.py")
     emacs.lisp("(progn (setq tests-before (lsp-stablecode--workspace)) t)")
@@ -184,14 +239,34 @@ def test_another_model_is_chosen_by_name(emacs: Emacs, emacs_project: Path) -> N
 
 
 def test_the_doctor_is_called(emacs: Emacs, emacs_project: Path) -> None:
+    """For the model in use, whoever named it."""
     emacs.open_copy(emacs_project / "shapes.py")
-    emacs.type(PREFIX + "d")
-    report = '(with-current-buffer "*lsp-stablecode doctor*" (buffer-string))'
-    emacs.wait(
-        lambda: re.search("Compilation (finished|exited)", emacs.lisp(report)),
-        "the doctor is done",
+    emacs.lisp(
+        '(progn (setq lsp-stablecode-command \'("lsp-stablecode" "serve"'
+        ' "--shared" "--model" "starter" "--threads=3" "--log-level" "debug"'
+        ' "--device" "cuda"))'
+        ' (lsp-stablecode-set :device "auto") (lsp-stablecode-set :candidates 2)'
+        ' (lsp-stablecode-set :contextTokens 1024) (lsp-stablecode-set :model "echo"))'
     )
-    assert "Python" in emacs.lisp(report)
+    try:
+        emacs.type(PREFIX + "d")
+        report = '(with-current-buffer "*lsp-stablecode doctor*" (buffer-string))'
+        emacs.wait(
+            lambda: re.search("Compilation (finished|exited)", emacs.lisp(report)),
+            "the doctor is done",
+        )
+    finally:
+        emacs.lisp("(custom-reevaluate-setting 'lsp-stablecode-command)")
+    called = re.search("^lsp-stablecode doctor (.*)", emacs.lisp(report), re.M)
+    assert called is not None
+    words = called[1].split()
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    assert options == {
+        "--model": "echo",
+        "--threads": "3",
+        "--context-tokens": "1024",
+    }
+    assert "echo: asked for" in emacs.lisp(report)
 
 
 def test_a_slow_model_shows_nothing_that_is_outdated(

@@ -62,6 +62,14 @@ def test_accepted_lengths_are_in_utf_16(emacs: Emacs, emacs_project: Path) -> No
     assert reported["acceptedLength"] == len(accepted.encode("utf-16-le")) // 2
 
 
+def test_words_are_those_of_subword_mode(emacs: Emacs, emacs_project: Path) -> None:
+    emacs.open_copy(emacs_project / "shapes.py", "")
+    emacs.lisp("(progn (subword-mode 1) t)")
+    emacs.show(("fooBarBaz = 1", 0))
+    emacs.type(WORD)
+    emacs.wait_ghost("BarBaz = 1")
+
+
 def test_tabs_stay_tabs(emacs: Emacs, emacs_project: Path) -> None:
     """A line of a makefile, whose mode would insert a tab where nothing is shown."""
     text = "all:\n\tcc -o all all.c\n\techo done\n\nclean:\n"
@@ -96,7 +104,10 @@ def test_brackets_that_emacs_closes_are_not_doubled(
         buffer = emacs.wait_ghost("area(3, 4), [1])")
         assert buffer.text == text + "show()"
         # On the screen, too, the closing bracket is there once.
-        assert emacs.terminal.text.count("show(area(3, 4), [1])\n") == 2
+        emacs.wait(
+            lambda: emacs.terminal.text.count("show(area(3, 4), [1])\n") == 2,
+            "it is not doubled",
+        )
         emacs.type("area(")
         buffer = emacs.wait_ghost("3, 4), [1])")
         assert (buffer.before, buffer.after) == (text + "show(area(", "))")

@@ -35,6 +35,8 @@
 (require 'lsp-mode)
 (require 'seq)
 
+(declare-function evil-declare-change-repeat "ext:evil-common")
+(declare-function evil-declare-ignore-repeat "ext:evil-common")
 (declare-function lsp-inline-completion-mode "ext:lsp-inline-completion")
 (defvar company-candidates)
 (defvar lsp-inline-completion-enable)
@@ -206,7 +208,8 @@ section \"Settings\" says what each is for.
 
 (defvar lsp-stablecode--states (make-hash-table :test #'eq :weakness 'key)
   "What each workspace said last of its server, as a property list.
-Its keys are :kind, :busy, :message and :loading, a text.")
+Its keys are :kind, :busy, :message, :loading, a text, and :rests, whether
+nothing but the model's rest is behind the kind \"Inactive\".")
 
 (defvar lsp-stablecode--missing-told nil
   "Programs that the user was told are missing.")
@@ -292,10 +295,11 @@ Install lsp-stablecode, or name its place in `lsp-stablecode-command'."
   (when-let* ((workspace (lsp-stablecode--workspace)))
     (with-lsp-workspace workspace (lsp-notify method params))))
 
-(defun lsp-stablecode--execute (command arguments &optional callback)
+(defun lsp-stablecode--execute (command arguments &optional callback workspace)
   "Have the server run COMMAND with the vector ARGUMENTS.
-CALLBACK gets the result."
-  (with-lsp-workspace (lsp-stablecode--workspace-or-error)
+CALLBACK gets the result.  The server is that of WORKSPACE, or this
+buffer's, or any."
+  (with-lsp-workspace (or workspace (lsp-stablecode--workspace-or-error))
     (lsp-request-async "workspace/executeCommand"
                        (list :command command :arguments arguments)
                        (or callback #'ignore)
@@ -321,10 +325,21 @@ CALLBACK gets the result."
 
 (defun lsp-stablecode--on-status (workspace params)
   "Take the notification didChangeStatus with PARAMS of WORKSPACE."
-  (lsp-stablecode--note-state workspace
-                              :kind (lsp-get params :kind)
-                              :busy (lsp-get params :busy)
-                              :message (lsp-get params :message)))
+  (let ((kind (lsp-get params :kind)))
+    (lsp-stablecode--note-state workspace
+                                :kind kind
+                                :busy (lsp-get params :busy)
+                                :message (lsp-get params :message)
+                                :rests nil)
+    (when (equal kind "Inactive")
+      (lsp-stablecode--execute
+       "lsp-stablecode.status" []
+       (lambda (status)
+         (lsp-stablecode--note-state
+          workspace :rests (and (lsp-get status :enabled)
+                                (member (lsp-get status :state)
+                                        '("idle" "resting")))))
+       workspace))))
 
 (defun lsp-stablecode--on-progress (workspace params)
   "Take the notification $/progress with PARAMS of WORKSPACE."
@@ -403,13 +418,14 @@ That is UTF-32, which lsp-mode prefers and the server agrees to."
 
 (cl-defstruct lsp-stablecode--shown
   "A suggestion on the screen, and what else could be there.
-ITEMS is a list of the server's items and INDEX says which is shown.
-START is a marker where the item's text begins; point is behind what
-was typed or accepted of it since.  OVERLAY reaches from point to the
-end of the text COVERED, which the item brings itself.  OUTDATED says
-that the text around it was edited.  REPORTED are the items that the
-server knows were shown."
-  items index start overlay covered outdated reported)
+CHOICES are lists of a server's item, the text behind point that its
+range covered and how many characters the buffer has behind that;
+INDEX says which is shown.  START is a marker where the item's text
+begins; point is behind what was typed or accepted of it since.
+OVERLAY reaches from point to the range's end, over text that the item
+brings itself.  OUTDATED says that the text around it was edited.
+REPORTED are the items that the server knows were shown."
+  choices index start overlay outdated reported)
 
 (defvar-local lsp-stablecode--shown nil
   "The suggestion that is shown in this buffer, or nil.")
@@ -426,31 +442,98 @@ server knows were shown."
 (defvar-local lsp-stablecode--timer nil
   "The timer that will ask the server.")
 
+(defun lsp-stablecode--choice ()
+  "Return the choice that is shown."
+  (nth (lsp-stablecode--shown-index lsp-stablecode--shown)
+       (lsp-stablecode--shown-choices lsp-stablecode--shown)))
+
 (defun lsp-stablecode--item ()
   "Return the item that is shown."
-  (nth (lsp-stablecode--shown-index lsp-stablecode--shown)
-       (lsp-stablecode--shown-items lsp-stablecode--shown)))
+  (car (lsp-stablecode--choice)))
 
-(defun lsp-stablecode--rest-of (item)
-  "Return what is missing of ITEM's text, or nil if it does not fit here."
-  (let* ((shown lsp-stablecode--shown)
-         (start (marker-position (lsp-stablecode--shown-start shown)))
-         (end (overlay-end (lsp-stablecode--shown-overlay shown)))
-         (text (lsp-get item :insertText)))
-    (when (and start end
+(defun lsp-stablecode--end (choice)
+  "Return where the range of CHOICE ends now, all edits being before that."
+  (- (1+ (buffer-size)) (nth 2 choice)))
+
+(defun lsp-stablecode--outer-places (text)
+  "Return the places in TEXT, to come at point, of what closes none of its own.
+The last place comes first."
+  (let ((string (nth 3 (syntax-ppss)))
+        opened places)
+    (dotimes (place (length text))
+      (let* ((character (aref text place))
+             (syntax (char-syntax character))
+             (opener (if (eq syntax ?\)) (matching-paren character) character)))
+        (cond ((eq character string)
+               (setq string nil
+                     opened nil)
+               (push place places))
+              ((eq syntax ?\() (push character opened))
+              ((memq opener opened) (setq opened (cdr (memq opener opened))))
+              ((eq syntax ?\") (push character opened))
+              (t (push place places)))))
+    places))
+
+(defun lsp-stablecode--woven (right text places)
+  "Return the one of PLACES in TEXT for each character of RIGHT, nil for none.
+PLACES are the last first.  A blank goes with what follows it."
+  (let ((place (length text))
+        woven)
+    (dolist (character (nreverse (append right nil)) woven)
+      (unless (memq character '(?\s ?\t ?\n))
+        (while (and places (not (eq (aref text (car places)) character)))
+          (pop places))
+        (setq place (pop places)))
+      (push place woven))))
+
+(defun lsp-stablecode--places (right text)
+  "Return the place of each character of RIGHT in TEXT, nil for none.
+RIGHT is what is behind point already, and TEXT is to come before it."
+  (unless (equal right "")
+    (let ((woven (lsp-stablecode--woven
+                  right text (lsp-stablecode--outer-places text))))
+      (if (memq nil woven)
+          ;; In prose, say, an apostrophe is no bracket.
+          (lsp-stablecode--woven
+           right text (nreverse (number-sequence 0 (1- (length text)))))
+        woven))))
+
+(defconst lsp-stablecode--closers "\\`\\(?:[ \t\n]*[])}\"'`]\\)*\\'"
+  "What Emacs adds behind point to what is typed.")
+
+(defun lsp-stablecode--possible-p ()
+  "Whether a suggestion can be here.
+In a keyboard macro the same keys have to do the same, whatever the
+server says when.  Overwrite mode does not see what is hidden."
+  (not (or buffer-read-only overwrite-mode
+           defining-kbd-macro executing-kbd-macro)))
+
+(defun lsp-stablecode--rest-of (choice)
+  "Return what is missing of the text of CHOICE, or nil if it does not fit here."
+  (pcase-let* ((shown lsp-stablecode--shown)
+               (start (marker-position (lsp-stablecode--shown-start shown)))
+               (`(,item ,covered) choice)
+               (end (lsp-stablecode--end choice))
+               (text (lsp-get item :insertText)))
+    (when (and start
+               (lsp-stablecode--possible-p)
                (not (lsp-stablecode--shown-outdated shown))
                (<= (point-min) start (point) end (point-max)))
-      (let ((typed (buffer-substring-no-properties start (point)))
-            (right (buffer-substring-no-properties (point) end)))
+      (let* ((typed (buffer-substring-no-properties start (point)))
+             (right (buffer-substring-no-properties (point) end))
+             (rest (string-remove-prefix typed text)))
         (and (string-prefix-p typed text)
-             (< (length typed) (length text))
-             (string-suffix-p right (lsp-stablecode--shown-covered shown))
-             (substring text (length typed)))))))
+             (not (equal rest ""))
+             (or (string-suffix-p right covered)
+                 (string-match-p lsp-stablecode--closers right))
+             ;; Otherwise what is hidden would be there twice.
+             (not (memq nil (lsp-stablecode--places right rest)))
+             rest)))))
 
 (defun lsp-stablecode--rest ()
   "Return what is missing of the suggestion, or nil if there is none that fits."
   (and lsp-stablecode--shown
-       (lsp-stablecode--rest-of (lsp-stablecode--item))))
+       (lsp-stablecode--rest-of (lsp-stablecode--choice))))
 
 (defun lsp-stablecode--menu-open-p ()
   "Whether a completion menu is open."
@@ -478,7 +561,8 @@ server knows were shown."
       (setq text (concat " " text)))
     (unless (equal text "")
       (put-text-property 0 1 'cursor 1 text))
-    (move-overlay overlay (point) (overlay-end overlay))
+    (move-overlay overlay
+                  (point) (lsp-stablecode--end (lsp-stablecode--choice)))
     (overlay-put overlay 'window (selected-window))
     (overlay-put overlay 'after-string text)
     (overlay-put overlay 'invisible (not (equal visible "")))
@@ -508,19 +592,30 @@ server knows were shown."
       (lsp-stablecode--draw rest)
     (lsp-stablecode--hide)))
 
-(defun lsp-stablecode--show (items index)
-  "Show the one of ITEMS with number INDEX, if it fits at point."
+(defun lsp-stablecode--region (item)
+  "Return the range of ITEM as a cons of two positions."
+  (with-lsp-workspace (lsp-stablecode--workspace)
+    (lsp-stablecode--in-characters #'lsp--range-to-region
+                                   (lsp-get item :range))))
+
+(defun lsp-stablecode--show (items)
+  "Show the first of ITEMS, if it fits at point."
   (lsp-stablecode--hide)
-  (pcase-let* ((`(,start . ,end)
-                (with-lsp-workspace (lsp-stablecode--workspace)
-                  (lsp-stablecode--in-characters
-                   #'lsp--range-to-region (lsp-get (nth index items) :range))))
+  (pcase-let* ((regions (mapcar #'lsp-stablecode--region items))
+               (`(,start . ,end) (car regions))
                (overlay (make-overlay start end nil nil t)))
     (overlay-put overlay 'priority 1000)
+    (overlay-put overlay 'lsp-stablecode t)
     (setq lsp-stablecode--shown
           (make-lsp-stablecode--shown
-           :items items :index index :start (copy-marker start) :overlay overlay
-           :covered (buffer-substring-no-properties (min (point) end) end)))
+           :choices (cl-loop for item in items
+                             for (_ . end) in regions
+                             for right = (max (point) end)
+                             collect (list item
+                                           (buffer-substring-no-properties
+                                            (point) right)
+                                           (- (1+ (buffer-size)) right)))
+           :index 0 :start (copy-marker start) :overlay overlay))
     (lsp-stablecode--refresh)))
 
 ;;;; Asking
@@ -562,13 +657,12 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
       (setq lsp-stablecode--timer nil)
       (when lsp-stablecode-mode
         (lsp-stablecode--request
-         nil (lambda (items) (when items (lsp-stablecode--show items 0))))))))
+         nil (lambda (items) (when items (lsp-stablecode--show items))))))))
 
 (defun lsp-stablecode--automatic-p ()
   "Whether to suggest something unasked after this command."
   (and lsp-stablecode-automatic
-       (not buffer-read-only)
-       (not executing-kbd-macro)
+       (lsp-stablecode--possible-p)
        (not (region-active-p))
        ;; Who takes something back wants to see what was there.
        (not (memq this-command '(undo undo-only undo-redo)))
@@ -602,6 +696,13 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
   (when (and lsp-stablecode--shown (null this-command))
     (lsp-stablecode--refresh)))
 
+(defun lsp-stablecode--begin-clone ()
+  "Let this buffer, a clone, have no suggestion of the one it was cloned from."
+  (remove-overlays (point-min) (point-max) 'lsp-stablecode t)
+  (setq lsp-stablecode--shown nil
+        lsp-stablecode--timer nil)
+  (lsp-stablecode--hide))
+
 (defvar lsp-stablecode--focused nil
   "The buffer that the server knows is before the user.")
 
@@ -631,22 +732,30 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
   (interactive "*")
   (let* ((rest (lsp-stablecode--rest-or-error))
          (item (lsp-stablecode--item))
-         (end (overlay-end (lsp-stablecode--shown-overlay lsp-stablecode--shown)))
+         (end (lsp-stablecode--end (lsp-stablecode--choice)))
          (command (lsp-get item :command)))
     (lsp-stablecode--hide)
     (delete-region (point) end)
     (insert rest)
-    (when command
+    ;; The server may be gone by now.
+    (when (and command (lsp-stablecode--workspace))
       (lsp-stablecode--execute (lsp-get command :command)
                                (lsp-get command :arguments)))))
 
 (defun lsp-stablecode--accept-part (length)
   "Insert the first LENGTH characters of the suggestion."
-  (let ((rest (lsp-stablecode--rest-or-error))
-        (item (lsp-stablecode--item))
-        (start (lsp-stablecode--shown-start lsp-stablecode--shown)))
+  (let* ((rest (lsp-stablecode--rest-or-error))
+         (item (lsp-stablecode--item))
+         (start (lsp-stablecode--shown-start lsp-stablecode--shown))
+         (end (lsp-stablecode--end (lsp-stablecode--choice)))
+         (right (buffer-substring-no-properties (point) end)))
     (if (>= length (length rest))
         (lsp-stablecode-accept)
+      ;; What else would be doubled goes in the same step of undo.
+      (delete-region (point)
+                     (+ (point)
+                        (seq-count (lambda (place) (< place length))
+                                   (lsp-stablecode--places right rest))))
       (insert (substring rest 0 length))
       (lsp-stablecode--notify
        "textDocument/didPartiallyAcceptCompletion"
@@ -663,10 +772,13 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
 Words are those of `forward-word'; none reaches beyond its line."
   (interactive "*")
   (let ((rest (lsp-stablecode--rest-or-error))
-        (table (syntax-table)))
+        (table (syntax-table))
+        ;; Subword mode has one of its own.
+        (boundaries find-word-boundary-function-table))
     (lsp-stablecode--accept-part
      (with-temp-buffer
        (set-syntax-table table)
+       (setq-local find-word-boundary-function-table boundaries)
        (insert rest)
        (goto-char (point-min))
        (skip-chars-forward " \t\n")
@@ -692,10 +804,12 @@ Words are those of `forward-word'; none reaches beyond its line."
   (interactive "*")
   (unless (lsp-stablecode--workspace)
     (user-error "No lsp-stablecode runs in this buffer; start it with M-x lsp"))
+  (unless (lsp-stablecode--possible-p)
+    (user-error "No suggestions in keyboard macros and Overwrite mode"))
   (lsp-stablecode--request
    t (lambda (items)
        (if items
-           (lsp-stablecode--show items 0)
+           (lsp-stablecode--show items)
          (lsp-stablecode--hide)
          (message "No suggestion here; %s says why"
                   (substitute-command-keys "\\[lsp-stablecode-explain]"))))))
@@ -706,12 +820,12 @@ Ask the server for more where there is only one."
   (interactive "p")
   (let ((rest (lsp-stablecode--rest-or-error))
         (count (or count 1)))
-    (if (cdr (lsp-stablecode--shown-items lsp-stablecode--shown))
+    (if (cdr (lsp-stablecode--shown-choices lsp-stablecode--shown))
         (lsp-stablecode--cycle count)
       (lsp-stablecode--request
        t (lambda (items)
            (when items
-             (lsp-stablecode--show items 0)
+             (lsp-stablecode--show items)
              ;; The first is what was shown already, unless the server has
              ;; had a better idea.
              (if (cdr items)
@@ -726,15 +840,17 @@ Ask the server for more where there is only one."
 
 (defun lsp-stablecode--cycle (count)
   "Show the COUNTth suggestion after this one, of those that fit."
-  (let* ((items (seq-filter #'lsp-stablecode--rest-of
-                            (lsp-stablecode--shown-items lsp-stablecode--shown)))
-         (index (mod (+ count (seq-position items (lsp-stablecode--item) #'eq))
-                     (length items))))
-    (setf (lsp-stablecode--shown-items lsp-stablecode--shown) items
+  (let* ((choices (seq-filter
+                   #'lsp-stablecode--rest-of
+                   (lsp-stablecode--shown-choices lsp-stablecode--shown)))
+         (index (mod (+ count
+                        (seq-position choices (lsp-stablecode--choice) #'eq))
+                     (length choices))))
+    (setf (lsp-stablecode--shown-choices lsp-stablecode--shown) choices
           (lsp-stablecode--shown-index lsp-stablecode--shown) index)
     (lsp-stablecode--refresh)
     (let ((message-log-max nil))
-      (message "Suggestion %d of %d" (1+ index) (length items)))))
+      (message "Suggestion %d of %d" (1+ index) (length choices)))))
 
 ;;;; Commands for the server
 
@@ -863,13 +979,47 @@ It is a name, a directory, a GGUF file or a Hugging Face repository."
   (let ((process (lsp--workspace-proc (lsp-stablecode--workspace-or-error))))
     (pop-to-buffer (format "*%s::stderr*" (lsp-process-name process)))))
 
+(defconst lsp-stablecode--model-options
+  '((:model . "--model")
+    (:device . "--device")
+    (:dtype . "--dtype")
+    (:cacheDtype . "--cache-dtype")
+    (:threads . "--threads")
+    (:contextTokens . "--context-tokens")
+    (:backend . "--backend")
+    (:endpoint . "--endpoint")
+    (:remoteModel . "--remote-model")
+    (:apiKeyFile . "--api-key-file"))
+  "Settings that say which model is loaded, and options that say the same.")
+
+(defun lsp-stablecode--model-arguments ()
+  "Return the arguments that name the model in use to the server's program.
+As for the server, settings count more than what it is started with."
+  (let (chosen)
+    (cl-loop for (argument next) on (cdr (member "serve" lsp-stablecode-command))
+             for option = (car (split-string argument "="))
+             when (rassoc option lsp-stablecode--model-options)
+             do (push (cons option
+                            (if (equal option argument)
+                                next
+                              (substring argument (1+ (length option)))))
+                      chosen))
+    (cl-loop for (key value) on (default-value 'lsp-stablecode-settings) by #'cddr
+             for option = (alist-get key lsp-stablecode--model-options)
+             when option do (push (cons option (format "%s" value)) chosen))
+    (cl-loop for (option . value)
+             in (seq-uniq chosen (lambda (one other)
+                                   (equal (car one) (car other))))
+             unless (equal value "auto") append (list option value))))
+
 (defun lsp-stablecode-doctor ()
   "Check the server's installation and show what was found."
   (interactive)
   (compilation-start
    (mapconcat #'shell-quote-argument
               `(,(car lsp-stablecode-command)
-                ,@(lsp-stablecode--program-arguments) "doctor")
+                ,@(lsp-stablecode--program-arguments)
+                "doctor" ,@(lsp-stablecode--model-arguments))
               " ")
    nil (lambda (_) "*lsp-stablecode doctor*")))
 
@@ -947,7 +1097,7 @@ It is a name, a directory, a GGUF file or a Hugging Face repository."
                  ((guard (plist-get state :loading))
                   (format "[%s]" (plist-get state :loading)))
                  ("Error" "[error]")
-                 ("Inactive" "[inactive]")
+                 ("Inactive" (if (plist-get state :rests) "" "[inactive]"))
                  ("Warning" "[!]")
                  ((guard (plist-get state :busy)) "[...]")
                  (_ ""))))
@@ -972,6 +1122,7 @@ place of `lsp-inline-completion-mode' there.
          (after-change-functions . lsp-stablecode--after-change)
          (window-selection-change-functions . lsp-stablecode--focus-changed)
          (window-buffer-change-functions . lsp-stablecode--focus-changed)
+         (clone-indirect-buffer-hook . lsp-stablecode--begin-clone)
          (completion-in-region-mode-hook . lsp-stablecode--refresh)
          (company-completion-started-hook . lsp-stablecode--refresh)
          (company-after-completion-hook . lsp-stablecode--refresh)))
@@ -984,9 +1135,23 @@ place of `lsp-inline-completion-mode' there.
     (add-to-list 'emulation-mode-map-alists 'lsp-stablecode--key-maps)
     (setf (alist-get 'lsp-stablecode--keys minor-mode-map-alist)
           lsp-stablecode-suggestion-map)
+    (lsp-stablecode--teach-evil)
     (setq-local lsp-inline-completion-enable nil)
     (when (bound-and-true-p lsp-inline-completion-mode)
       (lsp-inline-completion-mode -1))))
+
+(defun lsp-stablecode--teach-evil ()
+  "Have Evil repeat what our commands insert, not their keys."
+  (when (fboundp 'evil-declare-change-repeat)
+    (mapc #'evil-declare-change-repeat
+          '(lsp-stablecode-accept
+            lsp-stablecode-accept-word
+            lsp-stablecode-accept-line))
+    (mapc #'evil-declare-ignore-repeat
+          '(lsp-stablecode-dismiss
+            lsp-stablecode-next
+            lsp-stablecode-previous
+            lsp-stablecode-suggest))))
 
 (defun lsp-stablecode--start ()
   "Switch the mode on in a buffer that the server was told of.

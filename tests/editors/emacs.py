@@ -81,8 +81,9 @@ class Emacs:
     """One Emacs in a terminal, whose server's program writes a trace.
 
     ``init`` is what a user has in ``init.el``, and ``model`` what the server is
-    started with; ``settings`` of the user's go before ``init``. An engine that is
-    shared, as it is by default, is one of ``hubs``.
+    started with; ``settings`` of the user's go before ``init``. ``python`` is run in
+    the server before it starts. An engine that is shared, as it is by default, is one
+    of ``hubs``.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Emacs:
         *,
         init: str,
         model: str = "echo",
+        python: str = "",
         settings: str = "",
         file: Path | None = None,
         is_shared: bool = False,
@@ -101,7 +103,7 @@ class Emacs:
         self.home = Path(tempfile.mkdtemp(prefix="emacs-"))
         self.wire_path = self.home / "wire.jsonl"
         self.hubs = Hubs(self.home / "run")
-        self._write_program(model)
+        self._write_program(server_command(model=model), python)
         configuration = self.home / ".emacs.d"
         configuration.mkdir()
         (configuration / "early-init.el").write_text(NO_MACHINE_CODE)
@@ -124,10 +126,14 @@ class Emacs:
         )
         self.wait(self._is_listening, "Emacs starts")
 
-    def _write_program(self, model: str) -> None:
+    def _write_program(self, command: list[str], python: str) -> None:
         """Put a program of the server's name on the path."""
+        if python:
+            run = "from lsp_stablecode.__main__ import main; sys.exit(main())"
+            module = command.index("-m")
+            command[module : module + 2] = ["-c", f"import sys; {python}; {run}"]
         wire = [sys.executable, str(Path(__file__).with_name("emacs_wire.py"))]
-        serve = shlex.join([*wire, str(self.wire_path), *server_command(model=model)])
+        serve = shlex.join([*wire, str(self.wire_path), *command])
         program = self.home / "bin/lsp-stablecode"
         program.parent.mkdir()
         program.write_text(
@@ -243,6 +249,31 @@ class Emacs:
             lambda: self.lisp(is_served) is True, f"the server is ready in {name}"
         )
 
+    def show(self, *items: tuple[str, int]) -> None:
+        """Show suggestions of no server: each a text, and what it covers of the line.
+
+        No server's own come meanwhile, until the test ends.
+        """
+        before = self.buffer().before
+        line, column = before.count("\n"), len(before.rpartition("\n")[2])
+        listed = [
+            {
+                "insertText": text,
+                "range": {
+                    "start": {"line": line, "character": column},
+                    "end": {"line": line, "character": column + num_covered},
+                },
+            }
+            for text, num_covered in items
+        ]
+        # A text in JSON is one in Lisp, too.
+        data = json.dumps(json.dumps(listed, ensure_ascii=False), ensure_ascii=False)
+        self.lisp(
+            "(progn (setq lsp-stablecode-automatic nil) (lsp-stablecode--cancel)"
+            f" (lsp-stablecode--show (append (json-parse-string {data}) nil)) t)"
+        )
+        self.wait_ghost(items[0][0])
+
     def wait_ghost(self, ghost: str) -> Buffer:
         """Wait until a suggestion is shown, and return the buffer."""
         found: list[Buffer] = []
@@ -267,16 +298,19 @@ class Emacs:
 
     def dismiss(self) -> None:
         """Send C-g, and look at nothing but the screen: it would quit an evaluation."""
-        shown = self.buffer().ghost.split("\n")[0]
-        self.type(DISMISS)
-        self.terminal.wait_until(
-            lambda: (
-                shown not in self.terminal.coloured(GREY)
-                if shown
-                else "Quit" in self.terminal.text
-            ),
-            "C-g is heard",
-        )
+        shown = self.buffer().ghost.strip().split("\n")[0]
+        is_quit = False
+        while shown in self.terminal.coloured(GREY) if shown else not is_quit:
+            # An evaluation that was not quite over may be what it has quit.
+            self.type(DISMISS)
+            self.terminal.wait_until(
+                lambda: (
+                    "Quit" in self.terminal.text
+                    or (shown and shown not in self.terminal.coloured(GREY))
+                ),
+                "C-g is heard",
+            )
+            is_quit = True
 
     def settle(self) -> None:
         """Wait until nothing is under way: what has not come now comes no more."""
