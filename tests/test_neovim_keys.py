@@ -99,6 +99,41 @@ def test_tab_is_an_expression_in_lua(neovim: Neovim) -> None:
     _see_tab(neovim, "→")
 
 
+def test_tab_is_a_mapping_that_calls_ours(neovim: Neovim) -> None:
+    """Plugins wrap what they find in the buffer, and map that in all buffers."""
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped",
+    )
+    neovim.lua(
+        "local found = vim.fn.maparg('<Tab>', 'i', false, true) "
+        "vim.keymap.set('i', '<Tab>', function() return found.callback() end, "
+        "{ expr = true, remap = true })"
+    )
+    _see_tab(neovim, " ")
+
+
+def test_tab_of_a_buffer_that_was_unloaded(neovim: Neovim, editing: Editing) -> None:
+    """And loaded again: Vim keeps its mappings."""
+    neovim.lua(
+        "vim.api.nvim_create_autocmd('FileType', { once = true, command = ... })",
+        "inoremap <buffer> <Tab> (mine)",
+    )
+    path = editing.open("shapes.py")
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped",
+    )
+    neovim.command("messages clear | enew | bunload #")
+    neovim.edit(path)
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped again",
+    )
+    _see_tab(neovim, "(mine)")
+    assert neovim.messages() == ""
+
+
 def test_tab_goes_on_in_a_snippet(neovim: Neovim, editing: Editing) -> None:
     """There is no ghost text unasked between its places."""
     num_asked = editing.num_asked()

@@ -134,6 +134,43 @@ def test_who_moves_in_the_menu_sees_no_ghost_text(neovim: Neovim) -> None:
     neovim.see(lambda frame: frame.ghost, "ghost text again")
 
 
+def _see_tab(neovim: Neovim) -> None:
+    """Press Tab where there is no ghost text."""
+    neovim.command("setlocal expandtab softtabstop=2")
+    neovim.lua("vim.b.lsp_stablecode = false")
+    neovim.type("<Esc>ox<Tab>y")
+    neovim.see_line("    x y")
+    neovim.lua("vim.b.lsp_stablecode = true")
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "restarted"])
+def test_tab_is_the_same_for_another_server(
+    neovim: Neovim, editing: Editing, is_killed: bool
+) -> None:
+    """The menu's mapping stays over ours, and hands Tab on to it."""
+    for _ in range(2):
+        if is_killed:
+            editing.kill_server()
+        else:
+            editing.restart()
+        _see_tab(neovim)
+        neovim.type("<C-u>si")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Tab>")
+        neovim.see_line("    size = width * height")
+
+
+def test_tab_is_itself_without_a_server(neovim: Neovim) -> None:
+    neovim.command("messages clear")
+    neovim.lua("vim.lsp.enable('lsp-stablecode', false)")
+    neovim.until(lambda: not neovim.servers(), "it ends")
+    _see_tab(neovim)
+    neovim.lua("vim.lsp.enable('lsp-stablecode')")
+    neovim.type("<C-u>si")
+    neovim.see_ghost("ze = width * height")
+    assert neovim.messages() == ""
+
+
 def test_ghost_text_can_stay_away_from_menus(neovim: Neovim) -> None:
     neovim.lua("require('lsp-stablecode').setup({ with_menu = false })")
     try:
