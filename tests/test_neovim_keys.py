@@ -259,6 +259,30 @@ def test_an_item_selected_by_default_is_continued(
 
 
 @pytest.mark.usefixtures("completeopt")
+def test_an_item_that_is_typed_already_is_not_continued(neovim: Neovim) -> None:
+    """The ghost text goes on from what is typed, and nothing is doubled."""
+    neovim.command("set completeopt=menuone,noinsert")
+    neovim.type("Go<C-u>test = height<CR>test<C-x><C-n>")
+    neovim.until(lambda: _is_menu_open(neovim), "the menu")
+    neovim.see_ghost(" = height")
+    neovim.type("<Tab>")
+    neovim.see_line("test = height")
+
+
+@pytest.mark.usefixtures("completeopt")
+def test_an_item_that_is_only_similar_is_not_continued(neovim: Neovim) -> None:
+    """As the menu finds one by other letters than its first ones."""
+    neovim.command("set completeopt=menuone,noinsert,fuzzy")
+    neovim.type("Go<C-u>zestz = height<CR>z<C-x><C-n>")
+    neovim.until(lambda: _is_menu_open(neovim), "the menu")
+    neovim.see_ghost("estz = height")
+    neovim.type("z")
+    neovim.until(lambda: neovim.line == "zz" and _is_menu_open(neovim), "still")
+    menu = neovim.lua("return require('lsp-stablecode.menu').state()")
+    assert menu == {"is_explicit": False}
+
+
+@pytest.mark.usefixtures("completeopt")
 def test_ghost_text_can_stay_away_from_menus(neovim: Neovim, editing: Editing) -> None:
     neovim.lua("require('lsp-stablecode').setup({ with_menu = false })")
     neovim.command("set completeopt=menuone,noselect")

@@ -37,6 +37,10 @@ end
 close_menu = function()
   require('cmp').abort()
 end
+preselect = function(is_on)
+  local selection = is_on and 'noinsert' or 'noselect'
+  require('cmp').setup({{ completion = {{ completeopt = 'menu,menuone,' .. selection }} }})
+end
 """
 _BLINK = """
 vim.opt.rtp:append('{plugin}')
@@ -60,7 +64,7 @@ local setup = require('blink.cmp').setup
 require('blink.cmp').setup = function(options)
   setup(vim.tbl_deep_extend('force', options, {{
     fuzzy = {{ implementation = 'lua' }},
-    completion = {{ list = {{ selection = {{ preselect = {preselect} }} }} }},
+    completion = {{ list = {{ selection = {{ preselect = false }} }} }},
     sources = {{
       default = {{ 'shapes' }},
       providers = {{ shapes = {{ name = 'Shapes', module = 'shapes-source' }} }},
@@ -77,6 +81,9 @@ end
 close_menu = function()
   require('blink.cmp').cancel()
 end
+preselect = function(is_on)
+  require('blink.cmp.config').completion.list.selection.preselect = is_on
+end
 """
 
 
@@ -91,7 +98,7 @@ def editing(
     variant: Variant
     variant, name = request.param
     configuration = (_CMP if name == "nvim-cmp" else _BLINK).format(
-        plugin=plugin_for_tests(name), example=example(name), preselect="false"
+        plugin=plugin_for_tests(name), example=example(name)
     )
     with start(variant, tmp_path_factory.mktemp("neovim"), after=configuration) as one:
         yield one
@@ -169,6 +176,32 @@ def test_tab_is_itself_without_a_server(neovim: Neovim) -> None:
     neovim.type("<C-u>si")
     neovim.see_ghost("ze = width * height")
     assert neovim.messages() == ""
+
+
+def test_a_selected_item_is_continued_where_it_would_stand(neovim: Neovim) -> None:
+    """And not once it is typed: then the ghost text goes on from the text."""
+
+    def selected() -> dict[str, object] | None:
+        menu = neovim.lua("return require('lsp-stablecode.menu').state()")
+        assert menu and not menu["is_explicit"]
+        return menu.get("selected")
+
+    neovim.lua("preselect(true)")
+    try:
+        neovim.type("<Esc>o<C-u>sizes = height<CR>s")
+        neovim.see_line("s")
+        neovim.see(lambda frame: frame.ghost, "ghost text")
+        neovim.type("i")
+        neovim.until(lambda: neovim.lua("return is_menu_open()"), "the menu")
+        neovim.until(lambda: (one := selected()) and one["column"] == 0, "an item")
+        neovim.type("zes")
+        neovim.see_ghost(" = height")
+        neovim.until(lambda: neovim.lua("return is_menu_open()"), "the menu, still")
+        assert selected() is None
+        neovim.type("<Tab>")
+        neovim.see_line("sizes = height")
+    finally:
+        neovim.lua("preselect(false)")
 
 
 def test_ghost_text_can_stay_away_from_menus(neovim: Neovim) -> None:
