@@ -38,8 +38,8 @@ close_menu = function()
   require('cmp').abort()
 end
 preselect = function(is_on)
-  local selection = is_on and 'noinsert' or 'noselect'
-  require('cmp').setup({{ completion = {{ completeopt = 'menu,menuone,' .. selection }} }})
+  local selection = is_on and 'menuone,noinsert' or 'menuone,noselect'
+  require('cmp').setup({{ completion = {{ completeopt = selection }} }})
 end
 """
 _BLINK = """
@@ -183,7 +183,7 @@ def test_a_selected_item_is_continued_where_it_would_stand(neovim: Neovim) -> No
 
     def selected() -> dict[str, object] | None:
         menu = neovim.lua("return require('lsp-stablecode.menu').state()")
-        assert menu and not menu["is_explicit"]
+        assert not menu["is_explicit"]
         return menu.get("selected")
 
     neovim.lua("preselect(true)")

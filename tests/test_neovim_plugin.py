@@ -74,6 +74,20 @@ def test_a_server_that_was_stopped_stays_so(neovim: Neovim) -> None:
     neovim.see_ghost('nt("the area is", size)')
 
 
+def test_a_server_that_was_stopped_by_force_has_not_died(
+    neovim: Neovim, editing: Editing
+) -> None:
+    """Whoever asked for it is not told of it, and it stays so until the next file."""
+    neovim.command("messages clear")
+    editing.restart()
+    assert neovim.messages() == ""
+    neovim.lua("vim.lsp.get_clients({ name = 'lsp-stablecode' })[1]:stop(true)")
+    neovim.until(lambda: not neovim.servers(), "it ends")
+    editing.open("shapes.py")
+    assert len(neovim.servers()) == 1
+    assert neovim.messages() == ""
+
+
 def test_one_server_for_all_folders(neovim: Neovim, editing: Editing) -> None:
     """The model is in memory once; the server is told of the other folder."""
     other = editing.project.parent / "another project"
@@ -244,10 +258,22 @@ def test_status_explain_and_snooze(neovim: Neovim) -> None:
     )
 
 
-def test_the_doctor(neovim: Neovim) -> None:
+def test_the_doctor_looks_at_the_model_in_use(neovim: Neovim, editing: Editing) -> None:
+    """As the server's command names it, and the settings before that."""
     neovim.command("LspStablecode doctor")
-    neovim.see(lambda frame: frame.row_with("python"), "the doctor's report")
+    neovim.until(
+        lambda: re.search(r"model +echo: asked for", "\n".join(neovim.lines)),
+        "doctor's findings",
+    )
     neovim.command("stopinsert | bwipeout!")
+    editing.change_settings(model="echo:7", contextTokens=512)
+    neovim.command("LspStablecode doctor")
+    neovim.until(
+        lambda: re.search(r"model +echo:7: asked for", "\n".join(neovim.lines)),
+        "doctor's findings",
+    )
+    neovim.command("stopinsert | bwipeout!")
+    editing.change_settings()
 
 
 def test_subcommands_are_completed_and_checked(neovim: Neovim) -> None:
