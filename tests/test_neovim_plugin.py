@@ -347,6 +347,52 @@ def test_the_status_line(neovim: Neovim) -> None:
     neovim.command("bwipeout | set statusline&")
 
 
+_SOON_RESTING = """
+from lsp_stablecode import cli, model_pool, settings
+settings.Settings.rest_after_s = property(lambda self: 0.5)
+model_pool._LOOK_S = 0.1
+raise SystemExit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("variant", VERSIONS, ids=str)
+def test_a_model_that_rests_is_not_off(variant: Variant, tmp_path: Path) -> None:
+    """And comes when it is asked; who pauses it sees that."""
+    command = [sys.executable, "-c", _SOON_RESTING, "serve", "--model", "echo"]
+    options = f"vim.g.lsp_stablecode = {{ cmd = {lua_list(command)} }}"
+    with start(variant, tmp_path, after=options) as editing:
+        neovim = editing.neovim
+        neovim.edit(editing.project / "shapes.py")
+
+        def is_said_to_rest() -> bool:
+            # The server looks at its status when the user is at another place.
+            neovim.command("doautocmd BufEnter")
+            message: str = neovim.lua("return (plugin.state() or {}).message or ''")
+            return "The model rests" in message
+
+        def see_rest() -> None:
+            neovim.until(is_said_to_rest, "it rests")
+            neovim.until(
+                lambda: neovim.lua("return plugin.status()") == "stablecode",
+                "all is well",
+            )
+
+        neovim.lua("plugin = require('lsp-stablecode')")
+        see_rest()
+        neovim.command("checkhealth lsp-stablecode")
+        assert "OK the model rests until it is asked" in "\n".join(neovim.lines)
+        neovim.command("close")
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Esc>")
+        see_rest()
+        neovim.command("LspStablecode snooze 5")
+        neovim.until(
+            lambda: neovim.lua("return plugin.status()") == "stablecode: off",
+            "it is paused",
+        )
+
+
 # --- options ------------------------------------------------------------------
 
 
