@@ -388,6 +388,21 @@ def test_a_wrapped_line_and_a_fold(neovim: Neovim) -> None:
     neovim.see_line(_SIZE)
 
 
+def test_who_draws_changes_with_the_server_only(
+    neovim: Neovim, editing: Editing
+) -> None:
+    """Until it is started again ghost text is shown as it was."""
+    other = "builtin" if editing.variant.ghost_text == "own" else "own"
+    neovim.lua("require('lsp-stablecode').setup({ ghost_text = ... })", other)
+    try:
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Tab>")
+        neovim.see_line(_SIZE)
+    finally:
+        neovim.lua("require('lsp-stablecode').setup({})")
+
+
 def test_a_macro_means_the_same_every_time(neovim: Neovim, editing: Editing) -> None:
     """While keys are recorded, and while they are played, there is no ghost text."""
     neovim.command("setlocal expandtab shiftwidth=4 softtabstop=4")

@@ -194,6 +194,34 @@ def test_keys_of_ones_own(neovim: Neovim, editing: Editing) -> None:
     neovim.lua("require('lsp-stablecode').setup({})")
 
 
+def test_keys_change_in_buffers_that_have_some(neovim: Neovim) -> None:
+    """Those of before are given back at once."""
+
+    def ours() -> set[str]:
+        found: list[str] = neovim.lua(
+            "return vim.iter(vim.api.nvim_buf_get_keymap(0, 'i')):filter("
+            "function(one) return vim.startswith(one.desc or '', 'lsp-stablecode') end"
+            "):map(function(one) return one.lhs end):totable()"
+        )
+        return set(found)
+
+    set_up = "require('lsp-stablecode').setup({ keys = ... })"
+    try:
+        neovim.until(lambda: "<Tab>" in ours(), "they are mapped")
+        before = ours()
+        neovim.lua(set_up, {"accept": "<C-F>"})
+        assert ours() == before - {"<Tab>"} | {"<C-F>"}
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<C-F><Tab>|")
+        neovim.see_line("    size = width * height |")
+        neovim.lua(set_up, False)
+        assert ours() == set()
+    finally:
+        neovim.lua(set_up)
+    assert ours() == before
+
+
 # --- menus ------------------------------------------------------------------
 
 
