@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.editors.neovim import Frame, Neovim
-from tests.editors.neovim_editing import VARIANTS, Editing, Variant, start
+from tests.editors.neovim_editing import VARIANTS, VERSIONS, Editing, Variant, start
 from tests.editors.samples import NUM_LONG_LINES
 
 pytestmark = pytest.mark.editor
@@ -359,16 +359,53 @@ def test_text_right_of_the_cursor_stays(blocks: Neovim, editing: Editing) -> Non
     Neovim's own drawing leaves it where it is.
     """
     neovim = blocks
-    neovim.type("Go<C-u>def ar)  # kept<C-o>F)")
-    neovim.see_line("def ar)  # kept")
+    neovim.type("Go<C-u>def ar)  # 🏁 👩‍👩‍👧 kept<C-o>F)")
+    neovim.see_line("def ar)  # 🏁 👩‍👩‍👧 kept")
     neovim.type("<M-Bslash>")
     frame = neovim.see(lambda frame: len(frame.ghost) == len(_AREA), "several lines")
     shown = [row.removesuffix(" (1/3)") for row in frame.rows[12 : 12 + len(_AREA)]]
     neovim.type("<Tab>")
     neovim.until(lambda: len(neovim.lines) == 12 + len(_AREA), "all lines")
-    assert neovim.lines[-1].endswith(")  # kept")
+    assert neovim.lines[-1].endswith(")  # 🏁 👩‍👩‍👧 kept")
     if editing.variant.ghost_text == "own":
         assert neovim.lines[12:] == shown
+
+
+@pytest.mark.parametrize("editing", VERSIONS, indirect=True, ids=str)
+def test_text_right_of_the_cursor_that_wraps_is_hidden(blocks: Neovim) -> None:
+    """And ghost text that is wider than its row is shown in whole."""
+    neovim = blocks
+    kept = ")  # " + "kept " * 30
+    neovim.command(f"call append('$', 'def ar{kept}')")
+    neovim.type("G0f)i<M-Bslash>")
+    frame = neovim.see(lambda frame: len(frame.ghost) == len(_AREA), "several lines")
+    first, last = frame.rows.index(_AREA[0]), frame.rows.index(_AREA[1]) - 1
+    assert not any(row.strip() for row in frame.rows[first + 1 : last + 1])
+    assert "".join(frame.rows).count("kept") < 30
+    neovim.type("<Esc>")
+    narrow = len(_AREA[0]) - 2
+    neovim.command(f"vsplit | vertical resize {narrow} | setlocal signcolumn=no")
+    neovim.type("a<M-Bslash>")
+    frame = neovim.see(lambda frame: frame.ghost, "ghost text")
+    rows = [row[:narrow] for row in frame.rows]
+    first = rows.index(_AREA[0][:narrow])
+    assert rows[first + 1].strip() == _AREA[0][narrow:]
+    neovim.type("<Esc>")
+    neovim.command("only")
+
+
+@pytest.mark.parametrize("editing", VERSIONS, indirect=True, ids=str)
+def test_ghost_text_is_in_one_window(blocks: Neovim) -> None:
+    """The other one shows the same buffer, and its lines stay where they are."""
+    neovim = blocks
+    neovim.command("split")
+    for _ in range(2):
+        neovim.type("ggO<C-u>def ar")
+        neovim.see_ghost("ea(width, height):")
+        neovim.type("<Esc>")
+        neovim.see_ghost()
+        neovim.command("undo | wincmd w")
+    neovim.command("only")
 
 
 def test_options_that_format_what_is_typed_leave_it_alone(neovim: Neovim) -> None:
@@ -386,6 +423,21 @@ def test_a_wrapped_line_and_a_fold(neovim: Neovim) -> None:
     neovim.see_ghost("ze = width * height")
     neovim.type("<Tab>")
     neovim.see_line(_SIZE)
+
+
+def test_who_draws_changes_with_the_server_only(
+    neovim: Neovim, editing: Editing
+) -> None:
+    """Until it is started again ghost text is shown as it was."""
+    other = "builtin" if editing.variant.ghost_text == "own" else "own"
+    neovim.lua("require('lsp-stablecode').setup({ ghost_text = ... })", other)
+    try:
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Tab>")
+        neovim.see_line(_SIZE)
+    finally:
+        neovim.lua("require('lsp-stablecode').setup({})")
 
 
 def test_a_macro_means_the_same_every_time(neovim: Neovim, editing: Editing) -> None:

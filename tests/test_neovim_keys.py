@@ -99,6 +99,41 @@ def test_tab_is_an_expression_in_lua(neovim: Neovim) -> None:
     _see_tab(neovim, "→")
 
 
+def test_tab_is_a_mapping_that_calls_ours(neovim: Neovim) -> None:
+    """Plugins wrap what they find in the buffer, and map that in all buffers."""
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped",
+    )
+    neovim.lua(
+        "local found = vim.fn.maparg('<Tab>', 'i', false, true) "
+        "vim.keymap.set('i', '<Tab>', function() return found.callback() end, "
+        "{ expr = true, remap = true })"
+    )
+    _see_tab(neovim, " ")
+
+
+def test_tab_of_a_buffer_that_was_unloaded(neovim: Neovim, editing: Editing) -> None:
+    """And loaded again: Vim keeps its mappings."""
+    neovim.lua(
+        "vim.api.nvim_create_autocmd('FileType', { once = true, command = ... })",
+        "inoremap <buffer> <Tab> (mine)",
+    )
+    path = editing.open("shapes.py")
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped",
+    )
+    neovim.command("messages clear | enew | bunload #")
+    neovim.edit(path)
+    neovim.until(
+        lambda: "lsp-stablecode" in neovim.command("imap <buffer> <Tab>"),
+        "it is mapped again",
+    )
+    _see_tab(neovim, "(mine)")
+    assert neovim.messages() == ""
+
+
 def test_tab_goes_on_in_a_snippet(neovim: Neovim, editing: Editing) -> None:
     """There is no ghost text unasked between its places."""
     num_asked = editing.num_asked()
@@ -157,6 +192,34 @@ def test_keys_of_ones_own(neovim: Neovim, editing: Editing) -> None:
     neovim.see_line("    size = width * height |")
     neovim.command("iunmap <C-l>")
     neovim.lua("require('lsp-stablecode').setup({})")
+
+
+def test_keys_change_in_buffers_that_have_some(neovim: Neovim) -> None:
+    """Those of before are given back at once."""
+
+    def ours() -> set[str]:
+        found: list[str] = neovim.lua(
+            "return vim.iter(vim.api.nvim_buf_get_keymap(0, 'i')):filter("
+            "function(one) return vim.startswith(one.desc or '', 'lsp-stablecode') end"
+            "):map(function(one) return one.lhs end):totable()"
+        )
+        return set(found)
+
+    set_up = "require('lsp-stablecode').setup({ keys = ... })"
+    try:
+        neovim.until(lambda: "<Tab>" in ours(), "they are mapped")
+        before = ours()
+        neovim.lua(set_up, {"accept": "<C-F>"})
+        assert ours() == before - {"<Tab>"} | {"<C-F>"}
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<C-F><Tab>|")
+        neovim.see_line("    size = width * height |")
+        neovim.lua(set_up, False)
+        assert ours() == set()
+    finally:
+        neovim.lua(set_up)
+    assert ours() == before
 
 
 # --- menus ------------------------------------------------------------------
@@ -221,6 +284,30 @@ def test_an_item_selected_by_default_is_continued(
     assert explained["suggestions"][0]["text"] == " = height"
     neovim.type("<Tab>")
     neovim.see_line("total_of = height")
+
+
+@pytest.mark.usefixtures("completeopt")
+def test_an_item_that_is_typed_already_is_not_continued(neovim: Neovim) -> None:
+    """The ghost text goes on from what is typed, and nothing is doubled."""
+    neovim.command("set completeopt=menuone,noinsert")
+    neovim.type("Go<C-u>test = height<CR>test<C-x><C-n>")
+    neovim.until(lambda: _is_menu_open(neovim), "the menu")
+    neovim.see_ghost(" = height")
+    neovim.type("<Tab>")
+    neovim.see_line("test = height")
+
+
+@pytest.mark.usefixtures("completeopt")
+def test_an_item_that_is_only_similar_is_not_continued(neovim: Neovim) -> None:
+    """As the menu finds one by other letters than its first ones."""
+    neovim.command("set completeopt=menuone,noinsert,fuzzy")
+    neovim.type("Go<C-u>zestz = height<CR>z<C-x><C-n>")
+    neovim.until(lambda: _is_menu_open(neovim), "the menu")
+    neovim.see_ghost("estz = height")
+    neovim.type("z")
+    neovim.until(lambda: neovim.line == "zz" and _is_menu_open(neovim), "still")
+    menu = neovim.lua("return require('lsp-stablecode.menu').state()")
+    assert menu == {"is_explicit": False}
 
 
 @pytest.mark.usefixtures("completeopt")

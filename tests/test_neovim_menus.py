@@ -37,6 +37,10 @@ end
 close_menu = function()
   require('cmp').abort()
 end
+preselect = function(is_on)
+  local selection = is_on and 'menuone,noinsert' or 'menuone,noselect'
+  require('cmp').setup({{ completion = {{ completeopt = selection }} }})
+end
 """
 _BLINK = """
 vim.opt.rtp:append('{plugin}')
@@ -60,7 +64,7 @@ local setup = require('blink.cmp').setup
 require('blink.cmp').setup = function(options)
   setup(vim.tbl_deep_extend('force', options, {{
     fuzzy = {{ implementation = 'lua' }},
-    completion = {{ list = {{ selection = {{ preselect = {preselect} }} }} }},
+    completion = {{ list = {{ selection = {{ preselect = false }} }} }},
     sources = {{
       default = {{ 'shapes' }},
       providers = {{ shapes = {{ name = 'Shapes', module = 'shapes-source' }} }},
@@ -77,6 +81,9 @@ end
 close_menu = function()
   require('blink.cmp').cancel()
 end
+preselect = function(is_on)
+  require('blink.cmp.config').completion.list.selection.preselect = is_on
+end
 """
 
 
@@ -91,7 +98,7 @@ def editing(
     variant: Variant
     variant, name = request.param
     configuration = (_CMP if name == "nvim-cmp" else _BLINK).format(
-        plugin=plugin_for_tests(name), example=example(name), preselect="false"
+        plugin=plugin_for_tests(name), example=example(name)
     )
     with start(variant, tmp_path_factory.mktemp("neovim"), after=configuration) as one:
         yield one
@@ -132,6 +139,69 @@ def test_who_moves_in_the_menu_sees_no_ghost_text(neovim: Neovim) -> None:
     neovim.see_ghost()
     neovim.lua("close_menu()")
     neovim.see(lambda frame: frame.ghost, "ghost text again")
+
+
+def _see_tab(neovim: Neovim) -> None:
+    """Press Tab where there is no ghost text."""
+    neovim.command("setlocal expandtab softtabstop=2")
+    neovim.lua("vim.b.lsp_stablecode = false")
+    neovim.type("<Esc>ox<Tab>y")
+    neovim.see_line("    x y")
+    neovim.lua("vim.b.lsp_stablecode = true")
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "restarted"])
+def test_tab_is_the_same_for_another_server(
+    neovim: Neovim, editing: Editing, is_killed: bool
+) -> None:
+    """The menu's mapping stays over ours, and hands Tab on to it."""
+    for _ in range(2):
+        if is_killed:
+            editing.kill_server()
+        else:
+            editing.restart()
+        _see_tab(neovim)
+        neovim.type("<C-u>si")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Tab>")
+        neovim.see_line("    size = width * height")
+
+
+def test_tab_is_itself_without_a_server(neovim: Neovim) -> None:
+    neovim.command("messages clear")
+    neovim.lua("vim.lsp.enable('lsp-stablecode', false)")
+    neovim.until(lambda: not neovim.servers(), "it ends")
+    _see_tab(neovim)
+    neovim.lua("vim.lsp.enable('lsp-stablecode')")
+    neovim.type("<C-u>si")
+    neovim.see_ghost("ze = width * height")
+    assert neovim.messages() == ""
+
+
+def test_a_selected_item_is_continued_where_it_would_stand(neovim: Neovim) -> None:
+    """And not once it is typed: then the ghost text goes on from the text."""
+
+    def selected() -> dict[str, object] | None:
+        menu = neovim.lua("return require('lsp-stablecode.menu').state()")
+        assert not menu["is_explicit"]
+        return menu.get("selected")
+
+    neovim.lua("preselect(true)")
+    try:
+        neovim.type("<Esc>o<C-u>sizes = height<CR>s")
+        neovim.see_line("s")
+        neovim.see(lambda frame: frame.ghost, "ghost text")
+        neovim.type("i")
+        neovim.until(lambda: neovim.lua("return is_menu_open()"), "the menu")
+        neovim.until(lambda: (one := selected()) and one["column"] == 0, "an item")
+        neovim.type("zes")
+        neovim.see_ghost(" = height")
+        neovim.until(lambda: neovim.lua("return is_menu_open()"), "the menu, still")
+        assert selected() is None
+        neovim.type("<Tab>")
+        neovim.see_line("sizes = height")
+    finally:
+        neovim.lua("preselect(false)")
 
 
 def test_ghost_text_can_stay_away_from_menus(neovim: Neovim) -> None:

@@ -74,6 +74,20 @@ def test_a_server_that_was_stopped_stays_so(neovim: Neovim) -> None:
     neovim.see_ghost('nt("the area is", size)')
 
 
+def test_a_server_that_was_stopped_by_force_has_not_died(
+    neovim: Neovim, editing: Editing
+) -> None:
+    """Whoever asked for it is not told of it, and it stays so until the next file."""
+    neovim.command("messages clear")
+    editing.restart()
+    assert neovim.messages() == ""
+    neovim.lua("vim.lsp.get_clients({ name = 'lsp-stablecode' })[1]:stop(true)")
+    neovim.until(lambda: not neovim.servers(), "it ends")
+    editing.open("shapes.py")
+    assert len(neovim.servers()) == 1
+    assert neovim.messages() == ""
+
+
 def test_one_server_for_all_folders(neovim: Neovim, editing: Editing) -> None:
     """The model is in memory once; the server is told of the other folder."""
     other = editing.project.parent / "another project"
@@ -244,10 +258,22 @@ def test_status_explain_and_snooze(neovim: Neovim) -> None:
     )
 
 
-def test_the_doctor(neovim: Neovim) -> None:
+def test_the_doctor_looks_at_the_model_in_use(neovim: Neovim, editing: Editing) -> None:
+    """As the server's command names it, and the settings before that."""
     neovim.command("LspStablecode doctor")
-    neovim.see(lambda frame: frame.row_with("python"), "the doctor's report")
+    neovim.until(
+        lambda: re.search(r"model +echo: asked for", "\n".join(neovim.lines)),
+        "doctor's findings",
+    )
     neovim.command("stopinsert | bwipeout!")
+    editing.change_settings(model="echo:7", contextTokens=512)
+    neovim.command("LspStablecode doctor")
+    neovim.until(
+        lambda: re.search(r"model +echo:7: asked for", "\n".join(neovim.lines)),
+        "doctor's findings",
+    )
+    neovim.command("stopinsert | bwipeout!")
+    editing.change_settings()
 
 
 def test_subcommands_are_completed_and_checked(neovim: Neovim) -> None:
@@ -319,6 +345,52 @@ def test_the_status_line(neovim: Neovim) -> None:
     neovim.command("new")
     neovim.see(lambda frame: frame.row_with("[]"), "a buffer without a server")
     neovim.command("bwipeout | set statusline&")
+
+
+_SOON_RESTING = """
+from lsp_stablecode import cli, model_pool, settings
+settings.Settings.rest_after_s = property(lambda self: 0.5)
+model_pool._LOOK_S = 0.1
+raise SystemExit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("variant", VERSIONS, ids=str)
+def test_a_model_that_rests_is_not_off(variant: Variant, tmp_path: Path) -> None:
+    """And comes when it is asked; who pauses it sees that."""
+    command = [sys.executable, "-c", _SOON_RESTING, "serve", "--model", "echo"]
+    options = f"vim.g.lsp_stablecode = {{ cmd = {lua_list(command)} }}"
+    with start(variant, tmp_path, after=options) as editing:
+        neovim = editing.neovim
+        neovim.edit(editing.project / "shapes.py")
+
+        def is_said_to_rest() -> bool:
+            # The server looks at its status when the user is at another place.
+            neovim.command("doautocmd BufEnter")
+            message: str = neovim.lua("return (plugin.state() or {}).message or ''")
+            return "The model rests" in message
+
+        def see_rest() -> None:
+            neovim.until(is_said_to_rest, "it rests")
+            neovim.until(
+                lambda: neovim.lua("return plugin.status()") == "stablecode",
+                "all is well",
+            )
+
+        neovim.lua("plugin = require('lsp-stablecode')")
+        see_rest()
+        neovim.command("checkhealth lsp-stablecode")
+        assert "OK the model rests until it is asked" in "\n".join(neovim.lines)
+        neovim.command("close")
+        neovim.type("Gosi")
+        neovim.see_ghost("ze = width * height")
+        neovim.type("<Esc>")
+        see_rest()
+        neovim.command("LspStablecode snooze 5")
+        neovim.until(
+            lambda: neovim.lua("return plugin.status()") == "stablecode: off",
+            "it is paused",
+        )
 
 
 # --- options ------------------------------------------------------------------

@@ -121,12 +121,13 @@ class Editing:
         """Change the server's settings; those that are not named become default."""
         self.neovim.lua("require('lsp-stablecode').setup({ settings = ... })", settings)
 
-    def restart(self, capabilities: dict[str, Any]) -> None:
-        """Start the server anew, with other capabilities."""
+    def restart(self, capabilities: dict[str, Any] | None = None) -> None:
+        """Start the server anew, with other capabilities if some are given."""
         neovim = self.neovim
-        neovim.lua(
-            "vim.lsp.config('lsp-stablecode', { capabilities = ... })", capabilities
-        )
+        if capabilities is not None:
+            neovim.lua(
+                "vim.lsp.config('lsp-stablecode', { capabilities = ... })", capabilities
+            )
         before = neovim.lua(_CLIENT_IDS)
         neovim.command("LspStablecode restart")
         self._see_another_server(before)

@@ -9,6 +9,20 @@ local api = vim.api
 
 local M = {}
 
+--- Settings that decide which model is loaded, and their options on the command line.
+local MODEL_OPTIONS = {
+  model = '--model',
+  device = '--device',
+  dtype = '--dtype',
+  cacheDtype = '--cache-dtype',
+  threads = '--threads',
+  contextTokens = '--context-tokens',
+  backend = '--backend',
+  endpoint = '--endpoint',
+  remoteModel = '--remote-model',
+  apiKeyFile = '--api-key-file',
+}
+
 ---@class lsp-stablecode.Subcommand
 ---@field run fun(argument?: string)
 ---@field arguments? string[] What completion offers
@@ -109,13 +123,37 @@ local function toggle(argument)
   say((is_on and 'on' or 'off') .. where[scope])
 end
 
+--- Return the options that name the server's model: its settings, and those of the
+--- command that starts it where there is no such setting.
+---@param command string[]
+---@return string[]
+local function model_options(command)
+  local given = {} ---@type table<string, string>
+  for number, word in ipairs(command) do
+    local option, value = word:match('^(%-%-[%a-]+)=?(.*)$')
+    if option then
+      given[option] = value ~= '' and value or command[number + 1]
+    end
+  end
+  local settings = vim.tbl_get(vim.lsp.config[server.NAME], 'settings', server.NAME) or {}
+  local options = {} ---@type string[]
+  for setting, option in vim.spairs(MODEL_OPTIONS) do
+    local value = settings[setting] or given[option]
+    if value and value ~= 'auto' then
+      vim.list_extend(options, { option, tostring(value) })
+    end
+  end
+  return options
+end
+
+--- Run doctor, with the model that the server has.
 local function doctor()
-  local command = server.subcommand('doctor')
+  local command = server.command()
   if not command then
     return say('no server found; :checkhealth lsp-stablecode', vim.log.levels.ERROR)
   end
   vim.cmd.new()
-  vim.fn.jobstart(command, { term = true })
+  vim.fn.jobstart(server.subcommand('doctor', unpack(model_options(command))), { term = true })
 end
 
 ---@type table<string, lsp-stablecode.Subcommand>

@@ -9,6 +9,10 @@ local namespace = api.nvim_create_namespace('lsp-stablecode.ghost')
 local GHOST = 'LspStablecodeGhost'
 local MORE = 'LspStablecodeMore'
 
+--- The window that ghost text is confined to.
+---@type integer?
+local window
+
 --- Define the highlights, unless the user or a colour scheme has.
 function M.highlight()
   local has_its_own = vim.fn.hlexists('ComplHint') == 1
@@ -58,6 +62,44 @@ local function draw_pieces(bufnr, row, column, pieces, line, more)
   end
 end
 
+--- Draw over what stands right of the cursor, character by character: so it wraps where
+--- that does, and hides it. What is longer than that stands behind it.
+---@param bufnr integer
+---@param row integer
+---@param column integer
+---@param chunks [string, string?][]
+---@param after string
+---@param start integer The display column it begins at, from 0
+local function draw_over(bufnr, row, column, chunks, after, start)
+  local cells = {} ---@type [string, string?][]
+  for _, chunk in ipairs(chunks) do
+    for _, character in ipairs(vim.fn.split(chunk[1], '\\zs')) do
+      cells[#cells + 1] = { character, chunk[2] }
+    end
+  end
+  local index, drawn = 1, start
+  for _, hidden in ipairs(vim.fn.split(after, '\\zs')) do
+    start = start + vim.fn.strdisplaywidth(hidden, start)
+    local over = {} ---@type [string, string?][]
+    while drawn < start do
+      over[#over + 1] = cells[index] or { ' ' }
+      drawn = drawn + vim.fn.strdisplaywidth(over[#over][1])
+      index = index + 1
+    end
+    api.nvim_buf_set_extmark(bufnr, namespace, row, column, {
+      virt_text = over,
+      virt_text_pos = 'overlay',
+      -- The cursor line's background, which inline text has anyway.
+      hl_mode = 'combine',
+    })
+    column = column + #hidden
+  end
+  api.nvim_buf_set_extmark(bufnr, namespace, row, column, {
+    virt_text = vim.list_slice(cells, index),
+    virt_text_pos = 'inline',
+  })
+end
+
 --- Draw several lines, or one that replaces other text. What stays of the cursor's
 --- line will stand behind the last of them, so it is shown there and hidden here.
 ---@param bufnr integer
@@ -72,29 +114,24 @@ local function draw_lines(bufnr, row, column, rest, line, more)
   for text in vim.gsplit(rest.text, '\n', { plain = true }) do
     rows[#rows + 1] = { { expand(text, #rows == 0 and start or 0), GHOST } }
   end
-  local first, last = rows[1], rows[#rows]
+  local last = rows[#rows]
   local behind = vim.fn.strdisplaywidth(last[1][1], #rows == 1 and start or 0)
   last[2] = { expand(rest.kept, behind) }
   last[3] = more
-  local is_covering = #rest.covered + #rest.kept > 0
-  if is_covering then
-    local hidden = vim.fn.strdisplaywidth(line:sub(column + 1), start)
-    local shown = 0
-    for _, chunk in ipairs(first) do
-      shown = shown + vim.fn.strdisplaywidth(chunk[1], start + shown)
-    end
-    first[#first + 1] = { (' '):rep(hidden - shown) }
-  end
-  table.remove(rows, 1)
+  draw_over(bufnr, row, column, table.remove(rows, 1), line:sub(column + 1), start)
   api.nvim_buf_set_extmark(bufnr, namespace, row, column, {
-    virt_text = first,
-    virt_text_pos = is_covering and 'overlay' or 'inline',
     virt_lines = rows,
     virt_lines_overflow = 'scroll',
-    -- Over other text it takes the cursor line's background, which inline text has
-    -- anyway; inline, it would also take the next character's colour.
-    hl_mode = is_covering and 'combine' or 'replace',
   })
+end
+
+--- Let the text show in the current window only, where Neovim offers that: others on
+--- the same buffer would have it too, and their lines pushed down.
+local function confine()
+  if window ~= api.nvim_get_current_win() and api.nvim__ns_set then
+    window = api.nvim_get_current_win()
+    pcall(api.nvim__ns_set, namespace, { wins = { window } })
+  end
 end
 
 --- Show what is left of a candidate. Nothing is flushed to the screen in between.
@@ -105,6 +142,7 @@ end
 ---@param hint? string Such as `(2/3)`
 function M.show(bufnr, row, column, rest, hint)
   M.hide(bufnr)
+  confine()
   local line = api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1]
   local more = hint and { ' ' .. hint, MORE } or nil
   if rest.pieces then

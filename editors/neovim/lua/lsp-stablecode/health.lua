@@ -80,6 +80,8 @@ local function check_model(client, bufnr)
     health.ok(('the model is ready: %s on %s'):format(result.engine.model, result.engine.device))
   elseif result.state == 'failed' then
     health.error('the model is not there: ' .. result.message, 'See :LspStablecode doctor')
+  elseif result.state == 'resting' then
+    health.ok('the model rests until it is asked')
   else
     health.warn('the model is ' .. result.state)
   end

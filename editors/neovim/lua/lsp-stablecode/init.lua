@@ -2,16 +2,22 @@
 
 local M = {}
 
---- Change options; the plugin works without. The server is told of its settings.
+--- Change options; the plugin works without. The server is told of its settings, and
+--- buffers get other keys.
 ---@param options? lsp-stablecode.Options
 function M.setup(options)
   require('lsp-stablecode.options').set(options or {})
+  local keys = require('lsp-stablecode.keys')
   local server = require('lsp-stablecode.server')
   -- Resolved anew at the next start, from the options.
   vim.lsp.config(server.NAME, {})
   for _, client in ipairs(vim.lsp.get_clients({ name = server.NAME })) do
     client.settings = vim.lsp.config[server.NAME].settings
     client:notify('workspace/didChangeConfiguration', { settings = client.settings })
+    for bufnr in pairs(client.attached_buffers) do
+      keys.unmap(bufnr)
+      keys.map(bufnr)
+    end
   end
   -- Some plugin managers run this before, or without, the files in plugin/.
   vim.cmd.runtime('plugin/lsp-stablecode.lua')

@@ -2,7 +2,9 @@
 ---
 --- They are mapped in each attached buffer, over whatever mapping the key has in it or
 --- everywhere. Vim itself keeps that mapping, of whatever kind it is, under a <Plug>
---- name. A mapping that somebody puts over ours later comes first.
+--- name. A mapping that somebody puts over ours later comes first. It may go on to ours
+--- whenever it likes, so what lies below another's mapping is left there for good: ours
+--- is never mapped over what calls it.
 
 local options = require('lsp-stablecode.options')
 
@@ -15,10 +17,13 @@ local MARK = 'lsp-stablecode: '
 ---@alias lsp-stablecode.Mapping table<string, any> As |maparg()| tells it
 
 ---@class lsp-stablecode.Mapped
+---@field lhs string
+---@field action? lsp-stablecode.Action Nothing while the key is given back
 ---@field before? lsp-stablecode.Mapping What the buffer had of its own
 ---@field is_kept boolean Whether the key means anything but itself elsewhere
+---@field is_inside boolean Whether that runs now
 
---- What is mapped in which buffer, by key.
+--- What is mapped in which buffer, by key; also what was, and others may still call.
 ---@type table<integer, table<string, lsp-stablecode.Mapped>>
 local mapped = {}
 
@@ -51,6 +56,13 @@ local function find(lhs, mappings)
   end
 end
 
+---@param bufnr integer
+---@param lhs string
+---@return lsp-stablecode.Mapping?
+local function in_buffer(bufnr, lhs)
+  return find(lhs, api.nvim_buf_get_keymap(bufnr, 'i'))
+end
+
 --- Define a mapping again, in a buffer and under a name of its own.
 ---@param bufnr integer
 ---@param mapping lsp-stablecode.Mapping
@@ -68,46 +80,78 @@ local function define(bufnr, mapping, lhs)
   end)
 end
 
+--- Keep what the key means elsewhere, and know while it runs.
+---@param bufnr integer
+---@param one lsp-stablecode.Mapped
+---@param mapping lsp-stablecode.Mapping
+local function keep(bufnr, one, mapping)
+  local run = mapping.callback
+  if run then
+    mapping = vim.tbl_extend('force', mapping, {
+      callback = function()
+        one.is_inside = true
+        local is_done, result = pcall(run)
+        one.is_inside = false
+        if not is_done then
+          error(result, 0)
+        end
+        return result
+      end,
+    })
+  end
+  define(bufnr, mapping, kept_name(one.lhs))
+end
+
 --- Act, or do what the key did before.
----@param action lsp-stablecode.Action
----@param lhs string
+---@param one lsp-stablecode.Mapped
 ---@return string
-local function press(action, lhs)
+local function press(one)
   local plugin = require('lsp-stablecode')
-  if plugin[action]() then
+  if one.action and plugin[one.action]() then
     return ''
   end
-  if mapped[api.nvim_get_current_buf()][lhs].is_kept then
+  if one.is_kept and not one.is_inside then
     -- Fed and not returned: whoever calls this from a mapping that is not remapped
     -- would insert the name.
-    api.nvim_feedkeys(raw(kept_name(lhs)), 'im', false)
+    api.nvim_feedkeys(raw(kept_name(one.lhs)), 'im', false)
     return ''
-  elseif action == 'next' or action == 'previous' then
+  elseif one.action == 'next' or one.action == 'previous' then
     plugin.trigger()
     return ''
+  elseif not one.is_inside and is_ours(in_buffer(api.nvim_get_current_buf(), one.lhs)) then
+    -- Mapped again, which Vim does not do with a mapping's own key: else it would not
+    -- end abbreviations.
+    return one.lhs
   end
-  return lhs
+  -- Another's mapping has called this one, and would be called by the key.
+  api.nvim_feedkeys(raw(one.lhs), 'in', false)
+  return ''
 end
 
 ---@param bufnr integer
 ---@param action lsp-stablecode.Action
 ---@param lhs string
 local function map_one(bufnr, action, lhs)
-  local here = find(lhs, api.nvim_buf_get_keymap(bufnr, 'i'))
-  local ours = mapped[bufnr][lhs]
-  if not ours then
-    ours = { before = here, is_kept = false }
-    mapped[bufnr][lhs] = ours
+  local here = in_buffer(bufnr, lhs)
+  local one = mapped[bufnr][lhs]
+  local is_new = not one or not here and not one.action
+  if is_new then
+    local before = not is_ours(here) and here or nil
+    one = { lhs = lhs, before = before, is_kept = false, is_inside = false }
+    mapped[bufnr][lhs] = one
+  end
+  one.action = action
+  if is_new then
     vim.keymap.set('i', lhs, function()
-      return press(action, lhs)
+      return press(one)
     end, { buffer = bufnr, expr = true, remap = true, desc = MARK .. action:gsub('_', ' ') })
   elseif not is_ours(here) then
     return
   end
-  local kept = ours.before or find(lhs, api.nvim_get_keymap('i'))
-  ours.is_kept = kept ~= nil
+  local kept = one.before or find(lhs, api.nvim_get_keymap('i'))
+  one.is_kept = kept ~= nil
   if kept then
-    define(bufnr, kept, kept_name(lhs))
+    keep(bufnr, one, kept)
   end
 end
 
@@ -125,20 +169,21 @@ end
 --- Give the keys back.
 ---@param bufnr integer
 function M.unmap(bufnr)
-  local keys = mapped[bufnr] or {}
-  mapped[bufnr] = nil
-  if not api.nvim_buf_is_loaded(bufnr) then
+  if not api.nvim_buf_is_valid(bufnr) then
+    mapped[bufnr] = nil
     return
   end
-  for lhs, ours in pairs(keys) do
-    local all = api.nvim_buf_get_keymap(bufnr, 'i')
-    if find(kept_name(lhs), all) then
-      vim.keymap.del('i', kept_name(lhs), { buffer = bufnr })
-    end
-    if is_ours(find(lhs, all)) then
+  for lhs, one in pairs(mapped[bufnr] or {}) do
+    one.action = nil
+    if is_ours(in_buffer(bufnr, lhs)) then
+      mapped[bufnr][lhs] = nil
       vim.keymap.del('i', lhs, { buffer = bufnr })
-      if ours.before then
-        define(bufnr, ours.before, lhs)
+      if one.is_kept then
+        one.is_kept = false
+        vim.keymap.del('i', kept_name(lhs), { buffer = bufnr })
+      end
+      if one.before then
+        define(bufnr, one.before, lhs)
       end
     end
   end
@@ -149,9 +194,8 @@ end
 ---@return table<string, string> others By key
 function M.conflicts(bufnr)
   local others = {} ---@type table<string, string>
-  local all = api.nvim_buf_get_keymap(bufnr, 'i')
   for _, lhs in pairs(options.get().keys) do
-    local here = lhs and find(lhs, all)
+    local here = lhs and in_buffer(bufnr, lhs)
     if lhs and not is_ours(here) then
       others[lhs] = here and (here.desc or here.rhs or 'a function') or 'nothing'
     end

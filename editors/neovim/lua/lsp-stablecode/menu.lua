@@ -23,14 +23,28 @@ local function before_cursor()
   return vim.api.nvim_get_current_line():sub(1, vim.api.nvim_win_get_cursor(0)[2])
 end
 
---- Find where a word's beginning stands before the cursor.
+--- Return a selected word if it goes on from what is typed. One that is typed already,
+--- or that the menu found by other letters, is no beginning of a suggestion.
 ---@param word string
+---@param column integer Where the menu would put it
 ---@return lsp-stablecode.Selected?
-local function selected_word(word)
+local function selected_word(word, column)
+  local typed = before_cursor():sub(column + 1)
+  if #word > #typed and vim.startswith(word, typed) then
+    return { text = word, column = column }
+  end
+end
+
+--- Find where Neovim's own menu, which does not tell, would put a word: over as much of
+--- it as stands before the cursor, and over all keyword characters there.
+---@param word string
+---@return integer?
+local function column_of(word)
   local line = before_cursor()
-  for length = math.min(#word - 1, #line), 1, -1 do
+  local num_least = math.max(1, #vim.fn.matchstr(line, [[\k*$]]))
+  for length = math.min(#word, #line), num_least, -1 do
     if vim.endswith(line, word:sub(1, length)) then
-      return { text = word, column = #line - length }
+      return #line - length
     end
   end
 end
@@ -52,9 +66,10 @@ local function builtin_menu()
     before = { tick = tick, selected = info.selected }
   end
   local word = vim.tbl_get(info, 'completed', 'word')
+  local column = word and column_of(word)
   return {
     is_explicit = info.selected ~= before.selected,
-    selected = word and selected_word(word),
+    selected = column and selected_word(word, column),
   }
 end
 
@@ -72,8 +87,18 @@ local function cmp_menu()
   local entry = view:get_selected_entry()
   return {
     is_explicit = view:get_active_entry() ~= nil,
-    selected = entry and selected_word(entry:get_word()),
+    selected = entry and selected_word(entry:get_word(), entry:get_offset() - 1),
   }
+end
+
+---@param item table Of blink.cmp's list
+---@return lsp-stablecode.Selected?
+local function blink_selected(item)
+  if item.insertTextFormat == vim.lsp.protocol.InsertTextFormat.Snippet then
+    return nil
+  end
+  local edit = require('blink.cmp.lib.text_edits').get_from_item(item)
+  return selected_word(edit.newText, edit.range.start.character)
 end
 
 ---@return lsp-stablecode.Menu?
@@ -82,13 +107,11 @@ local function blink_menu()
   if not blink or not blink.is_menu_visible() then
     return nil
   end
-  local list = require('blink.cmp.completion.list')
   local item = blink.get_selected_item()
-  local is_snippet = item and item.insertTextFormat == vim.lsp.protocol.InsertTextFormat.Snippet
-  local word = item and vim.tbl_get(item, 'textEdit', 'newText') or item and item.insertText
+  local is_answered, selected = pcall(blink_selected, item)
   return {
-    is_explicit = list.is_explicitly_selected == true,
-    selected = item and not is_snippet and selected_word(word or item.label) or nil,
+    is_explicit = require('blink.cmp.completion.list').is_explicitly_selected == true,
+    selected = is_answered and selected or nil,
   }
 end
 

@@ -42,18 +42,28 @@ local function in_clone()
   end
 end
 
+--- Find a program. Windows would look in the current folder first, which may be a
+--- stranger's, unless this variable is there (only read there, and not tried).
+---@param name string
+---@return string?
+local function find(name)
+  local before = vim.env.NoDefaultCurrentDirectoryInExePath
+  vim.env.NoDefaultCurrentDirectoryInExePath = '1'
+  local path = vim.fn.exepath(name)
+  vim.env.NoDefaultCurrentDirectoryInExePath = before
+  return path ~= '' and path or nil
+end
+
 --- Return what starts the server; nil where it is not to be found.
 ---@return string[]?
 function M.command()
   local chosen = options.get().cmd
   if chosen then
-    return vim.fn.executable(chosen[1]) == 1 and chosen or nil
+    local program = find(chosen[1])
+    return program and vim.list_extend({ program }, chosen, 2) or nil
   end
-  local program = vim.fn.exepath('lsp-stablecode')
-  if program == '' then
-    program = in_clone() or ''
-  end
-  if program == '' then
+  local program = find('lsp-stablecode') or in_clone()
+  if not program then
     return nil
   end
   return options.get().shared_engine and { program, 'serve', '--shared' } or { program, 'serve' }
@@ -152,8 +162,13 @@ local function start_again(buffers, why)
   end, delay)
 end
 
+---@class lsp-stablecode.Ending
+---@field code integer
+---@field signal integer
+---@field is_asked? boolean Whether Neovim was told to stop it
+
 --- How the process ended whose end is being reported to Neovim.
----@type { code: integer, signal: integer }?
+---@type lsp-stablecode.Ending?
 local ending
 
 --- Start the process. Neovim does not learn how it ends: it would report that at such
@@ -162,13 +177,32 @@ local ending
 ---@return vim.lsp.rpc.PublicClient
 local function spawn(dispatchers)
   started_ms = vim.uv.now()
+  local is_asked = false
   local report = dispatchers.on_exit
   dispatchers.on_exit = function(code, signal)
-    ending = { code = code, signal = signal }
+    ending = { code = code, signal = signal, is_asked = is_asked }
     report(0, 0)
     ending = nil
   end
-  return vim.lsp.rpc.start(assert(M.command(), 'the server is not there any more'), dispatchers)
+  local command = assert(M.command(), 'the server is not there any more')
+  local process = vim.lsp.rpc.start(command, dispatchers)
+  local terminate = process.terminate
+  process.terminate = function()
+    is_asked = true
+    terminate()
+  end
+  return process
+end
+
+--- Whether it ended because somebody wanted that. With the last of these codes it says
+--- itself what it was told.
+---@param ended lsp-stablecode.Ending
+---@return boolean
+local function is_meant(ended)
+  local code, signal = ended.code, ended.signal
+  return ended.is_asked
+    or signal == SIGTERM
+    or signal == 0 and (code == 0 or code == 128 + SIGTERM)
 end
 
 ---@param code integer
@@ -180,8 +214,7 @@ local function on_exit(code, signal, client_id)
   local buffers = client and vim.tbl_keys(client.attached_buffers) or {}
   vim.schedule(function()
     require('lsp-stablecode.status').forget(client_id)
-    local is_meant = ended.signal == SIGTERM or ended.signal == 0 and ended.code == 0
-    if not is_meant and vim.v.exiting == vim.NIL then
+    if not is_meant(ended) and vim.v.exiting == vim.NIL then
       local is_killed = ended.signal ~= 0
       start_again(buffers, is_killed and 'signal ' .. ended.signal or 'code ' .. ended.code)
     end

@@ -11,6 +11,7 @@ local M = {}
 
 ---@class lsp-stablecode.Status
 ---@field kind lsp-stablecode.Kind `Inactive` is switched off, or not there yet
+---@field is_resting? boolean Whether it is inactive until somebody asks
 ---@field busy boolean
 ---@field message string For people
 ---@field percentage? integer How much of the model is loaded
@@ -49,6 +50,20 @@ local function note(client_id, status)
   end
 end
 
+--- Ask a server that is silent whether its model only waits to be asked.
+---@param client_id integer
+local function ask_why(client_id)
+  local client = assert(vim.lsp.get_client_by_id(client_id))
+  local silent = status_of(client_id)
+  local command = { command = client.name .. '.status' }
+  client:request('workspace/executeCommand', command, function(_, result)
+    local is_waiting = result and (result.state == 'resting' or result.state == 'idle')
+    if is_waiting and result.enabled and by_client[client_id] == silent then
+      note(client_id, vim.tbl_extend('force', silent, { is_resting = true }))
+    end
+  end)
+end
+
 --- Handle the notification `didChangeStatus`.
 ---@param params { kind: lsp-stablecode.Kind, busy: boolean, message: string }
 ---@param client_id integer
@@ -60,6 +75,9 @@ function M.changed(params, client_id)
     message = params.message,
     percentage = params.busy and status_of(client_id).percentage or nil,
   })
+  if params.kind == 'Inactive' and not params.busy then
+    ask_why(client_id)
+  end
 end
 
 --- Handle work-done progress, which the server has for the model's loading.
@@ -104,6 +122,8 @@ function M.line()
   elseif status.percentage then
     -- No percent sign: in some status lines it would begin an item.
     return ('stablecode: loading %d/100'):format(status.percentage)
+  elseif status.is_resting then
+    return 'stablecode'
   elseif status.kind == 'Inactive' then
     return status.busy and 'stablecode: loading' or 'stablecode: off'
   elseif status.kind ~= 'Normal' then

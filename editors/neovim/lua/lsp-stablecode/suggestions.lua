@@ -33,7 +33,11 @@ local asked
 ---@type table<integer, integer>
 local client_ids = {}
 
---- Whether Neovim's own inline completion draws.
+--- Whether Neovim's own inline completion draws, by server: settled at its start.
+---@type table<integer, boolean>
+local is_drawn_by_neovim = {}
+
+--- Whether it is to draw for the servers that start now.
 ---@return boolean
 function M.is_builtin()
   return options.get().ghost_text == 'builtin' and builtin.is_usable()
@@ -109,7 +113,7 @@ local function draw(place)
   end
   shown.candidates, shown.index = fitting, index
   local has_hint = shown.is_complete
-  if M.is_builtin() then
+  if is_drawn_by_neovim[shown.client.id] then
     builtin.show(shown.client, shown.bufnr, place.row, place.column, rests, index, has_hint)
   else
     local hint = has_hint and ('(%d/%d)'):format(index, #fitting) or nil
@@ -270,7 +274,10 @@ end
 ---@param bufnr integer
 function M.attach(client, bufnr)
   client_ids[bufnr] = client.id
-  if M.is_builtin() then
+  if is_drawn_by_neovim[client.id] == nil then
+    is_drawn_by_neovim[client.id] = M.is_builtin()
+  end
+  if is_drawn_by_neovim[client.id] then
     builtin.attach(client, bufnr)
   end
 end
