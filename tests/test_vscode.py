@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from tests.editors.vscode_install import packaged_extension
 
 pytestmark = pytest.mark.editor
 
+# A server that at first does not say how it is.
+SILENT = Path(__file__).parent / "editors" / "silent_server.py"
 LINE = "    size = width * height"
 REST = "ze = width * height"
 BLOCK = f'{REST}\n    print("the area is", size)\n    return size'
@@ -379,6 +383,60 @@ def test_a_server_that_cannot_run_is_reported(window: VSCode) -> None:
     assert servers(window) == []
 
 
+HANG = "import time; time.sleep(1000)"
+# Not waited for: that is what is tried.
+RESTART = "void vscode.commands.executeCommand('lsp-stablecode.restartServer');"
+
+
+def test_a_server_that_never_answers_can_be_replaced(window: VSCode) -> None:
+    window.set(serverCommand=[sys.executable, "-c", HANG])
+    [hanging] = window.wait(lambda: started_with(window, HANG), "what hangs")
+    window.wait(lambda: window.status_icon == "loading", "a sign that it starts")
+    window.code(RESTART)
+    window.wait(lambda: not hanging.is_running(), "its end")
+    window.wait(lambda: started_with(window, HANG), "another")
+    *command, _ = server_command()[:4]
+    window.set(serverCommand=command)
+    window.wait_until_ready()
+    assert started_with(window, HANG) == []
+
+
+def test_a_server_that_never_answers_is_given_up(window: VSCode) -> None:
+    # Two minutes are long for a test.
+    window.code(
+        """
+        kept.setTimeout = globalThis.setTimeout;
+        globalThis.setTimeout = (work, delay, ...rest) =>
+          kept.setTimeout(work, delay === 120_000 ? 500 : delay, ...rest);
+        """
+    )
+    try:
+        window.set(serverCommand=[sys.executable, "-c", HANG])
+        window.wait(
+            lambda: any("has not answered" in one for one in window.notifications),
+            "what is wrong",
+        )
+    finally:
+        window.code("globalThis.setTimeout = kept.setTimeout;")
+    assert window.status_icon == "error"
+    window.wait(lambda: started_with(window, HANG) == [], "its end")
+
+
+def test_a_server_that_does_not_answer_any_more_is_replaced(window: VSCode) -> None:
+    [stopped] = servers(window)
+    stopped.suspend()
+    window.code(RESTART)
+    window.wait(lambda: not stopped.is_running(), "its end")
+    window.wait(lambda: servers(window), "another server")
+    window.wait_until_ready()
+
+
+def test_the_status_is_asked_again_where_it_was_not_told(window: VSCode) -> None:
+    window.set(serverCommand=[sys.executable, str(SILENT)])
+    window.wait(lambda: "status: " in window.server_log(), "a refusal")
+    window.wait_until_ready()
+
+
 def test_an_engine_that_windows_share_is_started_and_started_again(
     window: VSCode,
 ) -> None:
@@ -400,6 +458,7 @@ def test_an_engine_that_windows_share_is_started_and_started_again(
         window.wait(lambda: window.code(asked) == 0, "another engine")
         window.type("z")
         window.wait_for_ghost("e = width * height")
+        window.wait_until_ready()
     finally:
         engines += servers(window, "hub")
         window.set(sharedEngine=False)
@@ -410,17 +469,20 @@ def test_an_engine_that_windows_share_is_started_and_started_again(
                 one.kill()
 
 
-def servers(window: VSCode, word: str = "serve") -> list[psutil.Process]:
-    """Return the running servers of this VS Code that were started with a word."""
+def started_with(window: VSCode, word: str) -> list[psutil.Process]:
+    """Return what runs because of this VS Code and was started with a word."""
     found = []
     for one in window.processes():
-        try:
-            command = one.cmdline()
-        except psutil.Error:
-            continue
-        if "lsp_stablecode" in command and word in command:
-            found.append(one)
+        with contextlib.suppress(psutil.Error):
+            if word in one.cmdline():
+                found.append(one)
     return found
+
+
+def servers(window: VSCode, word: str = "serve") -> list[psutil.Process]:
+    """Return the running servers of this VS Code that were started with a word."""
+    of_us = started_with(window, "lsp_stablecode")
+    return [one for one in started_with(window, word) if one in of_us]
 
 
 # --- switches -------------------------------------------------------------
@@ -630,6 +692,27 @@ class Stack:
 
     def pop(self):
         """Take the top item off, or raise an IndexError."""'''
+
+
+def test_auto_is_chosen_whatever_else_is_set(window: VSCode) -> None:
+    window.set(model="echo:1")
+    window.wait(lambda: "echo:1" in window.status, "the user's model")
+    of_the_workspace = """
+        const configuration = vscode.workspace.getConfiguration("lsp-stablecode");
+        const target = vscode.ConfigurationTarget.Workspace;
+        await configuration.update("model", args.value ?? undefined, target);
+    """
+    window.code(of_the_workspace, value="echo:2")
+    try:
+        window.wait(lambda: "echo:2" in window.status, "the workspace's model")
+        window.code("void vscode.commands.executeCommand('lsp-stablecode.switchModel')")
+        window.choose("what fits this machine best")
+        model = (
+            "return vscode.workspace.getConfiguration('lsp-stablecode').get('model')"
+        )
+        window.wait(lambda: window.code(model) == "auto", "auto")
+    finally:
+        window.code(of_the_workspace, value=None)
 
 
 @pytest.mark.model

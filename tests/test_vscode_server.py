@@ -8,6 +8,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.editors.installing import NotInstallableError
@@ -37,7 +38,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     except NotInstallableError as error:
         pytest.skip(f"{NAME}: {error}")
 
-    def start_one(*others: Path, trusted: bool) -> VSCode:
+    def start_one(*others: Path, trusted: bool, **variables: str) -> VSCode:
         window = VSCode(tools, tmp_path, tmp_path / "ein Projekt mit ü")
         windows.append(window)
         for package in (vsix, *others):
@@ -51,7 +52,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
             # What the server needs is here; only the server itself is installed.
             PIP_NO_DEPS="1",
             PYTHONPATH=str(dependencies(tmp_path / "dependencies")),
+            **variables,
         )
+        # What lies in it is not to be run, wherever VS Code was started.
+        assert window.code("return process.cwd();") == str(window.project)
         return window
 
     make_project(tmp_path)
@@ -80,6 +84,9 @@ def test_it_installs_what_is_missing_and_runs_nothing_of_an_untrusted_workspace(
     trap.parent.mkdir(parents=True)
     trap.write_text(f"#!/bin/sh\ntouch '{sprung}'\n")
     trap.chmod(0o755)
+    for module in ("ensurepip", "venv", "pip", "of_the_workspace"):
+        path = project / f"{module}.py"
+        path.write_text(f"from pathlib import Path\nPath({str(sprung)!r}).touch()\n")
     (project / ".vscode").mkdir()
     (project / ".vscode" / "settings.json").write_text(
         json.dumps({"lsp-stablecode.serverCommand": [str(trap)]})
@@ -109,6 +116,17 @@ def test_it_installs_what_is_missing_and_runs_nothing_of_an_untrusted_workspace(
     window.command("lsp-stablecode.restartServer")
     window.wait(lambda: window.status_icon == "warning", "a warning")
 
+    # Of a Python that is named, too, the workspace chooses no module.
+    window.set(serverCommand=[sys.executable, "-m", "of_the_workspace"])
+    window.wait(lambda: window.status_icon == "error", "no server")
+    window.code("void vscode.commands.executeCommand('lsp-stablecode.runDoctor');")
+    window.wait(
+        lambda: any("did not get through" in one for one in window.notifications),
+        "doctor's end",
+    )
+    assert not sprung.exists()
+    window.set(serverCommand=None)
+
     # Now that it is trusted, the workspace may say what is run.
     window.command("workbench.trust.manage")
     window.browser(
@@ -122,6 +140,16 @@ def test_a_broken_installation_is_reported_and_removed(
 ) -> None:
     window = start(trusted=True)
     window.wait(lambda: window.status_icon == "warning", "a warning")
+    for name in ("lsp-stablecode", str(tmp_path / "nothing")):
+        window.set(installFrom=name)
+        window.code(
+            "void vscode.commands.executeCommand('lsp-stablecode.installServer');"
+        )
+        refusal = f"{name} is no absolute path"
+        window.wait(
+            lambda refusal=refusal: any(refusal in one for one in window.notifications),
+            "the refusal of a mere name",
+        )
     source = tmp_path / "no project"
     source.mkdir()
     window.set(installFrom=str(source))
@@ -135,7 +163,28 @@ def test_a_broken_installation_is_reported_and_removed(
     assert not list(tmp_path.glob("user/User/globalStorage/*stablecode/server"))
 
 
+def test_what_installs_ends_with_the_window(start: Start, tmp_path: Path) -> None:
+    window = start(trusted=True)
+    window.wait(lambda: window.status_icon == "warning", "a warning")
+    python, number = tmp_path / "python", tmp_path / "number"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in\n'
+        f"  *'-m venv'*) echo $$ >'{number}'; exec sleep 1000 ;;\n"
+        "  *) echo 3 12 ;;\nesac\n"
+    )
+    python.chmod(0o755)
+    window.set(python=str(python))
+    window.code("void vscode.commands.executeCommand('lsp-stablecode.installServer');")
+    window.wait(lambda: number.exists() and number.read_text().strip(), "its start")
+    window.reload()
+    installing = int(number.read_text())
+    window.wait(lambda: not psutil.pid_exists(installing), "its end")
+    window.wait(lambda: window.status_icon == "warning", "a warning")
+
+
 def test_it_follows_the_python_extension(start: Start, tmp_path: Path) -> None:
+    # Where the extension's `python` would lead, if it were a path.
+    make_environment(tmp_path / "ein Projekt mit ü" / "python")
     window = start(packed(STAND_IN, tmp_path), trusted=True)
     window.wait(lambda: window.status_icon == "warning", "a warning")
     environment = tmp_path / "chosen"
@@ -153,6 +202,20 @@ def test_it_follows_the_python_extension(start: Start, tmp_path: Path) -> None:
     window.open("shapes.py")
     window.type("    si")
     window.wait_for_ghost(REST)
+
+
+def test_it_does_not_wait_for_ever_for_the_python_extension(
+    start: Start, tmp_path: Path
+) -> None:
+    environment, chosen = tmp_path / "chosen", tmp_path / "file"
+    make_environment(environment)
+    window = start(
+        packed(STAND_IN, tmp_path), trusted=True, VSCODE_PYTHON_WAITS_FOR=str(chosen)
+    )
+    window.wait(lambda: window.status_icon == "warning", "a warning")
+    chosen.write_text(str(environment / "bin" / "python"))
+    window.wait_until_ready()
+    assert "in the chosen Python environment" in window.server_log()
 
 
 def make_environment(folder: Path) -> None:

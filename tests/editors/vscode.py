@@ -109,9 +109,18 @@ class VSCode:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(
-        self, settings: Mapping[str, Any], *, trusted: bool = True, **variables: str
+        self,
+        settings: Mapping[str, Any],
+        *,
+        trusted: bool = True,
+        workspace: Path | None = None,
+        **variables: str,
     ) -> None:
-        """Start it with these settings and wait for the window with the project."""
+        """Start it with these settings and wait for the window with the project.
+
+        It is started in the project's folder, as by ``code .``; ``workspace`` is a
+        file that names several folders.
+        """
         self.install(packed(DRIVER, self.folder))
         # A remote VS Code, which this one is, reads a machine's settings elsewhere.
         for place, values in (("User", SETTINGS), ("Machine", settings)):
@@ -126,6 +135,7 @@ class VSCode:
                 *(["--disable-workspace-trust"] if trusted else []),
             ],
             {**self._environment(), **variables},
+            self.project,
         )
         _wait(self._answers, "code-server's port")
         browser = self._spawn(
@@ -141,12 +151,30 @@ class VSCode:
         self.browser(
             "await page.goto(args.url);"
             "await page.waitForSelector('.monaco-workbench');",
-            url=f"http://127.0.0.1:{self._port}/?folder={self.project}",
+            url=f"http://127.0.0.1:{self._port}/?"
+            + (f"workspace={workspace}" if workspace else f"folder={self.project}"),
         )
         self.code = self._hand_of_the_driver()
         self._settings = self._settings_set()
         for bar in ("AuxiliaryBar", "Sidebar"):
             self.command(f"workbench.action.close{bar}")
+
+    def reload(self) -> None:
+        """Close the window and open it again, with another process of extensions."""
+        number = "return process.pid;"
+        before = self.code(number)
+        assert self._socket is not None
+        with contextlib.suppress(AssertionError, OSError):
+            self.command("workbench.action.reloadWindow")
+
+        def is_another() -> bool:
+            with contextlib.suppress(AssertionError, OSError):
+                self._socket.close()
+                self.code = self._hand_of_the_driver()
+                return bool(self.code(number) != before)
+            return False
+
+        _wait(is_another, "another process of the extensions")
 
     def stop(self) -> None:
         """End every process."""
@@ -465,12 +493,16 @@ class VSCode:
         }
 
     def _spawn(
-        self, command: list[Any], environment: Mapping[str, str]
+        self,
+        command: list[Any],
+        environment: Mapping[str, str],
+        folder: Path | None = None,
     ) -> subprocess.Popen[Any]:
         """Start what ends with its standard input: when we end, however that is."""
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 list(map(str, command)),
+                cwd=folder,
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ import type { Installer } from "./install.ts";
 import { showMenu } from "./menu.ts";
 import { switchModel } from "./models.ts";
 import type { Reports } from "./reports.ts";
+import type { Run } from "./run.ts";
 import type { Server } from "./server.ts";
 import { SECTION } from "./settings.ts";
 import type { Switches } from "./switches.ts";
@@ -27,14 +28,15 @@ export interface Parts {
   readonly switches: Switches;
   readonly reports: Reports;
   readonly installer: Installer;
+  readonly run: Run;
   readonly view: () => View;
 }
 
 export function registerCommands(parts: Parts): Disposable {
-  const { context, log, server, switches, reports, installer, view } = parts;
+  const { context, log, server, switches, reports, installer, run, view } = parts;
   const actions = {
     showMenu: () => showMenu(view(), window.activeTextEditor?.document.languageId),
-    toggleSuggestions: () => switches.toggle(),
+    toggleSuggestions: () => switches.toggle(window.activeTextEditor?.document),
     toggleLanguage: async () => {
       const document = window.activeTextEditor?.document;
       if (document !== undefined) {
@@ -55,14 +57,14 @@ export function registerCommands(parts: Parts): Disposable {
     },
     switchModel: async () => {
       if (server.found !== undefined) {
-        await switchModel(server.found, log);
+        await switchModel(server.found, run, log);
       }
     },
     restartServer: () => server.restart(),
     installServer: () => installer.install(),
     runDoctor: async () => {
       if (server.found !== undefined) {
-        await reports.runDoctor(server.found, log);
+        await reports.runDoctor(server.found, run, log);
       }
     },
     showLog: () => log.show(),

@@ -1,9 +1,11 @@
 /** The Python environment that the extension keeps for a server of its own. */
 
+import { existsSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { programsOf } from "./locate.ts";
-import { run } from "./run.ts";
+import { ISOLATED } from "./python.ts";
+import type { Run } from "./run.ts";
 
 const MARKER = "installed-from.txt";
 
@@ -22,6 +24,7 @@ export interface Source {
 }
 
 export interface Steps {
+  readonly run: Run;
   readonly signal: AbortSignal;
   readonly report: (line: string) => void;
 }
@@ -40,6 +43,17 @@ export async function bundledSource(folders: Folders): Promise<Source | undefine
   return wheel === undefined
     ? undefined
     : { path: join(folder, wheel), constraints: join(folder, "constraints.txt") };
+}
+
+/**
+ * Return what the user names, if it is there.
+ *
+ * Never a bare name: whoever takes it in a package index would be run here.
+ */
+export function namedSource(path: string): Source | undefined {
+  return isAbsolute(path) && existsSync(path)
+    ? { path, constraints: undefined }
+    : undefined;
 }
 
 /** Tell whether the installed server came with an earlier version of the extension. */
@@ -66,28 +80,23 @@ export async function makeEnvironment(
   folders: Folders,
   python: readonly string[],
   source: Source,
-  { signal, report }: Steps,
+  steps: Steps,
 ): Promise<void> {
   const folder = environmentFolder(folders);
   await rm(folder, { recursive: true, force: true });
   try {
-    await step([...python, "-m", "venv", folder], signal, report);
-    const pip = [join(programsOf(folder, process.platform), "python"), "-m", "pip"];
+    await take(steps, [...python, ISOLATED, "-m", "venv", folder]);
+    const own = join(programsOf(folder, process.platform), "python");
     const constraints =
       source.constraints === undefined ? [] : ["--constraint", source.constraints];
-    await step(
-      [
-        ...pip,
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--progress-bar=off",
-        ...constraints,
-        `${source.path}[starter]`,
-      ],
-      signal,
-      report,
-    );
+    await take(steps, [
+      ...[own, ISOLATED, "-m", "pip", "install"],
+      "--disable-pip-version-check",
+      "--no-input",
+      "--progress-bar=off",
+      ...constraints,
+      `${source.path}[starter]`,
+    ]);
     await writeFile(join(folder, MARKER), source.path);
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
@@ -95,10 +104,9 @@ export async function makeEnvironment(
   }
 }
 
-async function step(
+async function take(
+  { run, signal, report }: Steps,
   command: readonly string[],
-  signal: AbortSignal,
-  report: (line: string) => void,
 ): Promise<void> {
   report(`> ${command.join(" ")}`);
   const ended = await run(command, { signal, onLine: report });

@@ -6,6 +6,7 @@ import { isSelected } from "./documents.ts";
 import { Installer } from "./install.ts";
 import { ModelWatch } from "./model-watch.ts";
 import { Reports } from "./reports.ts";
+import { Runner } from "./run.ts";
 import { Server } from "./server.ts";
 import { concernsTheProcess, SECTION } from "./settings.ts";
 import { StatusItem } from "./status-item.ts";
@@ -14,7 +15,7 @@ import { onDidChooseEnvironment } from "./surroundings.ts";
 import { Switches } from "./switches.ts";
 import type { ServerState, View } from "./view.ts";
 
-let server: Server | undefined;
+let stop: (() => Promise<void>) | undefined;
 
 export function activate(context: ExtensionContext): void {
   const log = window.createOutputChannel("lsp-stablecode", { log: true });
@@ -22,11 +23,15 @@ export function activate(context: ExtensionContext): void {
   const suggestions = new Suggestions((document) => switches.silence(document));
   const { provideInlineCompletionItems } = suggestions;
   const running = new Server(context, log, { provideInlineCompletionItems });
-  server = running;
+  const runner = new Runner(context.globalStorageUri.fsPath);
+  stop = () => {
+    runner.dispose();
+    return running.dispose();
+  };
   const model = new ModelWatch(running);
   const reports = new Reports();
   const item = new StatusItem();
-  const installer = new Installer(context, log, running);
+  const installer = new Installer(context, log, running, runner.run);
   let isFollowingPython = false;
 
   const view = (): View => ({
@@ -112,6 +117,7 @@ export function activate(context: ExtensionContext): void {
       switches,
       reports,
       installer,
+      run: runner.run,
       view,
     }),
     running.onDidChange(follow),
@@ -149,7 +155,7 @@ export function activate(context: ExtensionContext): void {
 }
 
 export async function deactivate(): Promise<void> {
-  await server?.dispose();
+  await stop?.();
 }
 
 function setContext(key: string, value: boolean): void {

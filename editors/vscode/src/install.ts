@@ -13,11 +13,13 @@ import {
   type Folders,
   isOutdated,
   makeEnvironment,
+  namedSource,
   ownEnvironment,
   type Source,
 } from "./environment.ts";
 import { expand } from "./locate.ts";
 import { findPython, pythonCandidates } from "./python.ts";
+import type { Run } from "./run.ts";
 import type { Server } from "./server.ts";
 import { SECTION, settings } from "./settings.ts";
 import { foldersOf, pythonEnvironments } from "./surroundings.ts";
@@ -30,13 +32,20 @@ export class Installer {
   readonly #folders: Folders;
   readonly #log: LogOutputChannel;
   readonly #server: Server;
+  readonly #run: Run;
   #offered = false;
 
-  constructor(context: ExtensionContext, log: LogOutputChannel, server: Server) {
+  constructor(
+    context: ExtensionContext,
+    log: LogOutputChannel,
+    server: Server,
+    run: Run,
+  ) {
     this.#context = context;
     this.#folders = foldersOf(context);
     this.#log = log;
     this.#server = server;
+    this.#run = run;
   }
 
   /** Ask once in a session whether to install what is missing. */
@@ -88,18 +97,10 @@ export class Installer {
   async install(): Promise<void> {
     const source = await this.#source();
     if (source === undefined) {
-      const open = "Open Settings";
-      const answer = await window.showErrorMessage(
-        "This extension was packaged without its server. Name a wheel, or a folder " +
-          `with the project's sources, in the setting ${SECTION}.installFrom.`,
-        open,
-      );
-      if (answer === open) {
-        await openSettings("installFrom");
-      }
       return;
     }
     const python = await findPython(
+      this.#run,
       pythonCandidates(
         expand(settings().get("python", ""), homedir(), undefined),
         await pythonEnvironments(),
@@ -126,6 +127,7 @@ export class Installer {
         async (progress, token) => {
           token.onCancellationRequested(() => abort.abort());
           await makeEnvironment(this.#folders, python, source, {
+            run: this.#run,
             signal: abort.signal,
             report: (line) => {
               this.#log.info(line);
@@ -145,12 +147,28 @@ export class Installer {
     }
   }
 
+  /** Return what to install, or say why there is nothing. */
   async #source(): Promise<Source | undefined> {
     const named = expand(settings().get("installFrom", ""), homedir(), undefined);
-    // Never a bare name: whoever takes it in a package index would be run here.
-    return named === ""
-      ? bundledSource(this.#folders)
-      : { path: named, constraints: undefined };
+    const source =
+      named === "" ? await bundledSource(this.#folders) : namedSource(named);
+    if (source !== undefined) {
+      return source;
+    }
+    const reason =
+      named === ""
+        ? "This extension was packaged without its server."
+        : `${named} is no absolute path of a file or a folder that is there.`;
+    const open = "Open Settings";
+    const answer = await window.showErrorMessage(
+      `${reason} Name a wheel, or a folder with the project's sources, in the ` +
+        `setting ${SECTION}.installFrom.`,
+      open,
+    );
+    if (answer === open) {
+      await openSettings("installFrom");
+    }
+    return undefined;
   }
 
   async #complain(message: string): Promise<void> {

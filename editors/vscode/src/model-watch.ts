@@ -47,14 +47,22 @@ export class ModelWatch implements Disposable {
     return this.#notice;
   }
 
-  /** Ask for the state, and again until the model is there or has failed. */
+  /**
+   * Ask for the state, and again until the model is there or has failed.
+   *
+   * What was known holds on where there is no answer: a shared engine that is started
+   * again cannot give one.
+   */
   async refresh(): Promise<void> {
     clearTimeout(this.#timer);
     const status = await this.#server.execute<ModelStatus>("status");
-    this.#status = status;
+    if (this.#server.state.name !== "running") {
+      return;
+    }
+    this.#status = status ?? this.#status;
     this.#changed.fire();
     clearTimeout(this.#timer);
-    if (status?.state === "idle" || status?.state === "loading") {
+    if (status === undefined || status.state === "idle" || status.state === "loading") {
       this.#timer = setTimeout(() => void this.refresh(), ASK_AGAIN_MS);
     }
   }

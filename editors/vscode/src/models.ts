@@ -8,8 +8,8 @@ import {
   window,
 } from "vscode";
 import type { Found } from "./locate.ts";
-import { run } from "./run.ts";
-import { settings, write } from "./settings.ts";
+import type { Run } from "./run.ts";
+import { reset, settings, write } from "./settings.ts";
 
 /** One entry of `models list --json`, as far as it is shown. */
 export interface KnownModel {
@@ -26,12 +26,19 @@ interface Choice extends QuickPickItem {
 }
 
 /** Let the user choose, and write the setting. */
-export async function switchModel(server: Found, log: LogOutputChannel): Promise<void> {
+export async function switchModel(
+  server: Found,
+  run: Run,
+  log: LogOutputChannel,
+): Promise<void> {
   const current = settings().get("model", "auto");
+  const abort = new AbortController();
+  const known = knownModels(server, run, log, abort.signal);
   const chosen = await window.showQuickPick<Choice>(
-    knownModels(server, log).then((known) => choices(known, current)),
+    known.then((models) => choices(models, current)),
     { title: "Model", matchOnDescription: true, matchOnDetail: true },
   );
+  abort.abort();
   if (chosen?.model === undefined) {
     return;
   }
@@ -45,22 +52,26 @@ export async function switchModel(server: Found, log: LogOutputChannel): Promise
       await write("model", named.trim());
     }
   } else if (chosen.model === "auto") {
-    await write("model", undefined);
-  } else if (chosen.model.here || (await fetched(server, chosen.model, log))) {
+    await reset("model");
+  } else if (chosen.model.here || (await fetched(server, chosen.model, run, log))) {
     await write("model", chosen.model.name);
   }
 }
 
 async function knownModels(
   server: Found,
+  run: Run,
   log: LogOutputChannel,
+  signal: AbortSignal,
 ): Promise<KnownModel[]> {
-  const listed = await run([...server.command, "models", "list", "--json"]);
-  if (listed.code !== 0) {
-    log.error(`models list: ${listed.complaint}`);
+  const command = [...server.command, "models", "list", "--json"];
+  const { stdout, complaint } = await run(command, { signal });
+  try {
+    return JSON.parse(stdout) as KnownModel[];
+  } catch {
+    log.error(`models list: ${complaint || stdout}`);
     return [];
   }
-  return JSON.parse(listed.stdout) as KnownModel[];
 }
 
 function choices(known: readonly KnownModel[], current: string): Choice[] {
@@ -90,6 +101,7 @@ function choices(known: readonly KnownModel[], current: string): Choice[] {
 async function fetched(
   server: Found,
   model: KnownModel,
+  run: Run,
   log: LogOutputChannel,
 ): Promise<boolean> {
   const download = "Download";

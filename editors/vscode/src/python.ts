@@ -1,9 +1,12 @@
 /** A Python that the server can be installed with. */
 
-import { run } from "./run.ts";
+import type { Run } from "./run.ts";
 
 const OLDEST_MINOR = 11;
 const NEWEST_MINOR = 14;
+/** Has Python import nothing from where it runs, nor from where variables say. */
+export const ISOLATED = "-I";
+
 const PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2])";
 
 /** Return the commands to try, the user's own choice first. */
@@ -30,10 +33,11 @@ export function pythonCandidates(
 
 /** Return the first that is new enough and can make virtual environments. */
 export async function findPython(
+  run: Run,
   candidates: readonly (readonly string[])[],
 ): Promise<readonly string[] | undefined> {
   for (const command of candidates) {
-    const { code, stdout } = await run([...command, "-c", PROBE]);
+    const { code, stdout } = await run([...command, ISOLATED, "-c", PROBE]);
     if (code === 0 && isNewEnough(stdout)) {
       return command;
     }

@@ -13,7 +13,7 @@ import {
 } from "vscode";
 import type { Found } from "./locate.ts";
 import { type Explanation, explanation, type Finding, findings } from "./markdown.ts";
-import { run } from "./run.ts";
+import type { Run } from "./run.ts";
 import type { Server } from "./server.ts";
 import { chosenSettings, SECTION } from "./settings.ts";
 
@@ -56,7 +56,7 @@ export class Reports implements TextDocumentContentProvider, Disposable {
   }
 
   /** Run doctor with the model that the settings name, and show what it found. */
-  async runDoctor(server: Found, log: LogOutputChannel): Promise<void> {
+  async runDoctor(server: Found, run: Run, log: LogOutputChannel): Promise<void> {
     const abort = new AbortController();
     const command = [...server.command, "doctor", "--json", ...modelOptions()];
     const { stdout, complaint } = await window.withProgress(

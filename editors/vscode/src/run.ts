@@ -1,6 +1,7 @@
 /** Programs that run to their end beside the server: pip, doctor, models. */
 
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
@@ -13,36 +14,86 @@ export interface Ended {
 }
 
 export interface Options {
-  readonly folder?: string;
   readonly signal?: AbortSignal;
   /** Called for each line of either output. */
   readonly onLine?: (line: string) => void;
 }
 
+/** Run a program to its end, or until it is told to stop; never reject. */
+export type Run = (command: readonly string[], options?: Options) => Promise<Ended>;
+
 const COMPLAINT_LINES = 5;
 
-/** Run a program to its end, or until it is told to stop; never reject. */
-export function run(command: readonly string[], options: Options = {}): Promise<Ended> {
-  const [program = "", ...args] = command;
+/** Runs programs in one folder, and none of them longer than it lives itself. */
+export class Runner {
+  readonly #folder: string;
+  readonly #disposal = new AbortController();
+
+  /**
+   * @param folder our own, made if need be: Python imports what lies where it runs, and
+   * the folder that VS Code was started in may be of a workspace that nobody trusts
+   */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  readonly run: Run = async (command, { signal, onLine } = {}) => {
+    const signals = [this.#disposal.signal, ...(signal ? [signal] : [])];
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      return await runIn(this.#folder, command, AbortSignal.any(signals), onLine);
+    } catch (error) {
+      return { code: null, stdout: "", complaint: (error as Error).message };
+    }
+  };
+
+  /** Stop what runs, and run nothing more. */
+  dispose(): void {
+    this.#disposal.abort();
+  }
+}
+
+/** End a program and its children; it has to be the first of a group of processes. */
+export function stopGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (child.pid !== undefined) {
+      process.kill(-child.pid, signal);
+    }
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+function runIn(
+  folder: string,
+  [program = "", ...args]: readonly string[],
+  signal: AbortSignal,
+  onLine: ((line: string) => void) | undefined,
+): Promise<Ended> {
+  signal.throwIfAborted();
   return new Promise((resolve) => {
     const stdout: string[] = [];
     const stderr: string[] = [];
     const child = spawn(program, args, {
-      cwd: options.folder,
+      cwd: folder,
       stdio: ["ignore", "pipe", "pipe"],
       windowsHide: true,
       // A group of its own: pip's children have to end with it.
       detached: process.platform !== "win32",
     });
-    const stop = () => stopGroup(child.pid);
-    options.signal?.addEventListener("abort", stop);
-    if (options.signal?.aborted) {
-      stop();
-    }
-    collect(child.stdout, stdout, options.onLine);
-    collect(child.stderr, stderr, options.onLine);
+    const stop = () => {
+      if (process.platform === "win32") {
+        const taskkill = ["/pid", String(child.pid), "/t", "/f"];
+        spawn("taskkill", taskkill, { cwd: folder, stdio: "ignore" });
+      } else {
+        stopGroup(child, "SIGTERM");
+      }
+    };
+    signal.addEventListener("abort", stop);
+    collect(child.stdout, stdout, onLine);
+    collect(child.stderr, stderr, onLine);
     const end = (code: number | null, complaint: string) => {
-      options.signal?.removeEventListener("abort", stop);
+      signal.removeEventListener("abort", stop);
       resolve({ code, stdout: stdout.join("\n"), complaint });
     };
     child.on("error", (error) => end(null, error.message));
@@ -64,19 +115,4 @@ function collect(
       onLine?.(line);
     },
   );
-}
-
-function stopGroup(pid: number | undefined): void {
-  if (pid === undefined) {
-    return;
-  }
-  if (process.platform === "win32") {
-    spawn("taskkill", ["/pid", String(pid), "/t", "/f"], { stdio: "ignore" });
-    return;
-  }
-  try {
-    process.kill(-pid, "SIGTERM");
-  } catch {
-    // It has ended meanwhile.
-  }
 }

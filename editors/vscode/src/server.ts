@@ -28,6 +28,7 @@ import {
 import { documentSelector } from "./documents.ts";
 import { expand, type Found, findProgram } from "./locate.ts";
 import { RestartLimit } from "./restart-limit.ts";
+import { ServerProcess } from "./server-process.ts";
 import {
   chosenSettings,
   list,
@@ -41,6 +42,13 @@ import type { Notice, ServerState } from "./view.ts";
 
 export type Progress =
   WorkDoneProgressBegin | WorkDoneProgressReport | WorkDoneProgressEnd;
+
+/** Twice what it may itself wait for an engine that is shared. */
+const START_PATIENCE_MS = 120_000;
+const TOO_SLOW =
+  `The server has not answered for ${START_PATIENCE_MS / 1000} seconds and was ended. ` +
+  `Is what ${SECTION}.serverCommand names the server? Start it anew, or correct that ` +
+  "setting.";
 
 /** A client that logs what goes wrong and leaves it to us to show it. */
 class QuietClient extends LanguageClient {
@@ -59,7 +67,9 @@ export class Server implements Disposable {
   readonly #middleware: Middleware;
   #state: ServerState = { name: "stopped" };
   #client: QuietClient | undefined;
-  #started: Promise<void> = Promise.resolve();
+  #process: ServerProcess | undefined;
+  #patience: NodeJS.Timeout | undefined;
+  #isDisposed = false;
   #found: Found | undefined;
   #queue: Promise<void> = Promise.resolve();
   #lastWords = "";
@@ -140,6 +150,7 @@ export class Server implements Disposable {
   }
 
   async dispose(): Promise<void> {
+    this.#isDisposed = true;
     await this.#enqueue(() => this.#stop());
     this.#changed.dispose();
     this.#progressed.dispose();
@@ -154,27 +165,38 @@ export class Server implements Disposable {
   }
 
   async #start(): Promise<void> {
-    let found: Found | undefined;
-    try {
-      found = await this.#find();
-    } catch (error) {
-      this.#become({ name: "failed", message: (error as Error).message });
+    if (this.#isDisposed) {
       return;
     }
-    this.#found = found;
-    if (found === undefined) {
-      this.#become({ name: "missing" });
-      return;
-    }
-    this.#log.info(`${found.command.join(" ")} (${found.origin})`);
-    this.#become({ name: "starting" });
-    const client = await this.#makeClient(found);
-    this.#client = client;
-    this.#started = client.start();
     try {
-      await this.#started;
+      this.#found = await this.#find();
+      if (this.#found === undefined) {
+        this.#become({ name: "missing" });
+        return;
+      }
+      this.#log.info(`${this.#found.command.join(" ")} (${this.#found.origin})`);
+      this.#become({ name: "starting" });
+      const server = new ServerProcess(
+        this.#command(this.#found),
+        this.#context.globalStorageUri.fsPath,
+        (line) => this.#log.info(line),
+      );
+      this.#process = server;
+      this.#client = this.#makeClient(server);
+      // Not awaited: one that hangs must not hold up what is to end it.
+      void this.#follow(this.#client);
     } catch (error) {
-      this.#fail(`The server could not be started: ${this.#reason(error)}`);
+      this.#fail((error as Error).message);
+    }
+  }
+
+  async #follow(client: QuietClient): Promise<void> {
+    try {
+      await client.start();
+    } catch (error) {
+      if (client === this.#client) {
+        this.#giveUp(`The server could not be started: ${this.#reason(error)}`);
+      }
       return;
     }
     const info = client.initializeResult?.serverInfo;
@@ -182,24 +204,35 @@ export class Server implements Disposable {
   }
 
   async #stop(): Promise<void> {
-    const client = this.#client;
-    this.#client = undefined;
-    if (client === undefined || client.state === State.StartFailed) {
+    const [client, server] = this.#release();
+    if (client === undefined) {
       return;
     }
-    if (client.state === State.Starting) {
-      // A client that is starting cannot be stopped, and the server may hang.
-      client.serverProcess?.kill();
-      await this.#started.catch(() => undefined);
+    if (client.state === State.Running) {
+      try {
+        await client.dispose();
+        await server?.finish();
+      } catch (error) {
+        this.#log.info(`the server was stopped: ${(error as Error).message}`);
+      }
     }
-    try {
-      await client.dispose();
-    } catch (error) {
-      // It did not answer in time, or was gone already; what is left is ended.
-      this.#log.info(`the server was stopped: ${(error as Error).message}`);
-      client.serverProcess?.kill();
-    }
+    // One that is starting cannot be asked to stop, nor one that does not answer.
+    server?.kill();
     this.#become({ name: "stopped" });
+  }
+
+  /** Have no client and no process any more; return those that there were. */
+  #release(): [client: QuietClient | undefined, server: ServerProcess | undefined] {
+    clearTimeout(this.#patience);
+    const [client, server] = [this.#client, this.#process];
+    this.#client = this.#process = undefined;
+    return [client, server];
+  }
+
+  #giveUp(message: string): void {
+    const [, server] = this.#release();
+    server?.kill();
+    this.#fail(message);
   }
 
   async #find(): Promise<Found | undefined> {
@@ -219,14 +252,16 @@ export class Server implements Disposable {
     return { command: [path, ...args], origin: "named in the settings" };
   }
 
-  async #makeClient(found: Found): Promise<QuietClient> {
+  #command(found: Found): string[] {
     const folder = workspace.workspaceFolders?.[0]?.uri.fsPath;
     const further = list("serverArguments").map((word) =>
       expand(word, homedir(), folder),
     );
     const shared = settings().get<boolean>("sharedEngine", true) ? ["--shared"] : [];
-    const [command = "", ...args] = found.command;
-    await workspace.fs.createDirectory(this.#context.globalStorageUri);
+    return [...found.command, "serve", ...shared, ...further];
+  }
+
+  #makeClient(server: ServerProcess): QuietClient {
     const limit = new RestartLimit();
     let wasUp = false;
     const manifest = this.#context.extension.packageJSON as Manifest;
@@ -235,12 +270,7 @@ export class Server implements Disposable {
     const client: QuietClient = new QuietClient(
       SECTION,
       SECTION,
-      {
-        command,
-        args: [...args, "serve", ...shared, ...further],
-        // Not the workspace: Python would look there first for what `-m` names.
-        options: { cwd: this.#context.globalStorageUri.fsPath },
-      },
+      () => server.start(),
       {
         documentSelector: documentSelector(),
         outputChannel: this.#log,
@@ -259,16 +289,22 @@ export class Server implements Disposable {
         },
         initializationFailedHandler: () => false,
         errorHandler: {
-          error: (_error, _message, count) => ({
-            action: (count ?? 0) <= 3 ? ErrorAction.Continue : ErrorAction.Shutdown,
-          }),
+          error: (error, _message, count) => {
+            if ((count ?? 0) <= 3) {
+              return { action: ErrorAction.Continue };
+            }
+            if (client === this.#client) {
+              this.#giveUp(`The connection to the server broke: ${error.message}`);
+            }
+            return { action: ErrorAction.Shutdown, handled: true };
+          },
           closed: () => {
             // One that ends before it is up would do so again.
-            if (client.state === State.Running) {
+            if (client === this.#client && client.state === State.Running) {
               if (limit.allows(Date.now())) {
                 return { action: CloseAction.Restart, handled: true };
               }
-              this.#fail(`The server has ended too often: ${this.#reason()}`);
+              this.#giveUp(`The server has ended too often: ${this.#reason()}`);
             }
             return { action: CloseAction.DoNotRestart, handled: true };
           },
@@ -300,13 +336,17 @@ export class Server implements Disposable {
       if (client !== this.#client) {
         return;
       }
+      clearTimeout(this.#patience);
       if (newState === State.Running) {
         wasUp = true;
         this.#become({ name: "running" });
       } else if (newState === State.Starting) {
         this.#become({ name: "starting" });
+        this.#patience = setTimeout(() => {
+          this.#giveUp(TOO_SLOW);
+        }, START_PATIENCE_MS);
       } else if (newState === State.StartFailed && wasUp) {
-        this.#fail(`The server could not be started again: ${this.#reason()}`);
+        this.#giveUp(`The server could not be started again: ${this.#reason()}`);
       }
     });
     client.onNotification("didChangeStatus", (notice: Notice) => {

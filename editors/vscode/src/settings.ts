@@ -3,6 +3,7 @@
 import {
   type ConfigurationScope,
   ConfigurationTarget,
+  type Uri,
   type WorkspaceConfiguration,
   workspace,
 } from "vscode";
@@ -56,23 +57,26 @@ export function chosenSettings(keys: readonly string[]): Record<string, unknown>
       chosen[key] = configuration.get(key);
     }
   }
-  const languages = configuration.inspect("enable")?.languageIds ?? [];
-  if (languages.some((languageId) => settings({ languageId }).get("enable") === true)) {
-    // The server has one switch; which languages are off is decided here.
+  if (chosen.enable === false && isEnabledSomewhere()) {
+    // The server has one switch; which folders and languages are off is decided here.
     chosen.enable = true;
   }
   return chosen;
 }
 
-/** Write a setting where it is set already, else for the user. */
-export async function write(key: string, value: unknown): Promise<void> {
-  const configuration = settings();
-  const isOfWorkspace = configuration.inspect(key)?.workspaceValue !== undefined;
-  await configuration.update(
-    key,
-    value,
-    isOfWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global,
-  );
+/** Write a setting where its value comes from, else for the user. */
+export async function write(key: string, value: unknown, scope?: Uri): Promise<void> {
+  const configuration = settings(scope);
+  await configuration.update(key, value, targetOf(configuration.inspect(key)));
+}
+
+/** Have a setting's default hold, whatever other values it has. */
+export async function reset(key: string): Promise<void> {
+  const inspected = settings().inspect(key);
+  const isSetTwice =
+    inspected?.globalValue !== undefined && inspected.workspaceValue !== undefined;
+  // With the workspace's value gone, the user's would hold.
+  await write(key, isSetTwice ? inspected.defaultValue : undefined);
 }
 
 /** Tell whether a change concerns how the server is started. */
@@ -80,6 +84,36 @@ export function concernsTheProcess(affects: (section: string) => boolean): boole
   return ["sharedEngine", "serverCommand", "serverArguments"].some((key) =>
     affects(`${SECTION}.${key}`),
   );
+}
+
+/** Tell whether `enable` is on for any folder or language. */
+function isEnabledSomewhere(): boolean {
+  return [undefined, ...(workspace.workspaceFolders ?? [])].some((folder) => {
+    const configuration = settings(folder);
+    const languageIds = configuration.inspect("enable")?.languageIds ?? [];
+    const uri = folder?.uri;
+    const scopes = languageIds.map((languageId) => ({
+      ...(uri && { uri }),
+      languageId,
+    }));
+    return (
+      configuration.get("enable") === true ||
+      scopes.some((scope) => settings(scope).get("enable") === true)
+    );
+  });
+}
+
+function targetOf(inspected: Inspected): ConfigurationTarget {
+  // Of one folder alone the settings are the workspace's.
+  const isOfFolder =
+    inspected?.workspaceFolderValue !== undefined &&
+    workspace.workspaceFile !== undefined;
+  if (isOfFolder) {
+    return ConfigurationTarget.WorkspaceFolder;
+  }
+  return inspected?.workspaceValue === undefined
+    ? ConfigurationTarget.Global
+    : ConfigurationTarget.Workspace;
 }
 
 function isSet(inspected: Inspected): boolean {

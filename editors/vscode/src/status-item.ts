@@ -1,12 +1,6 @@
 /** The item in the status bar. */
 
-import {
-  type Disposable,
-  MarkdownString,
-  StatusBarAlignment,
-  ThemeColor,
-  window,
-} from "vscode";
+import { type Disposable, StatusBarAlignment, ThemeColor, window } from "vscode";
 import { SECTION } from "./settings.ts";
 import { describe, type View } from "./view.ts";
 
@@ -30,7 +24,8 @@ export class StatusItem implements Disposable {
   show(view: View): void {
     const { text, tooltip, severity } = describe(view, timeOfDay);
     this.#item.text = text;
-    this.#item.tooltip = new MarkdownString(`**lsp-stablecode**\n\n${tooltip}`);
+    // Not Markdown, which paths and messages of others are not written in.
+    this.#item.tooltip = `lsp-stablecode\n\n${tooltip}`;
     this.#item.accessibilityInformation = {
       label: `lsp-stablecode: ${tooltip.split("\n", 1)[0]}`,
     };

@@ -2,9 +2,15 @@
 
 import { statSync } from "node:fs";
 import { homedir } from "node:os";
+import { isAbsolute } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type ExtensionContext, extensions, type Uri, workspace } from "vscode";
 import { type Folders, ownEnvironment } from "./environment.ts";
 import { type Found, locate, type Surroundings } from "./locate.ts";
+
+const PYTHON = "ms-python.python";
+/** It looks for every Python on the machine first, or hangs. */
+const PYTHON_PATIENCE_MS = 10_000;
 
 /** What we use of the Python extension's interface. */
 interface PythonExtension {
@@ -51,9 +57,13 @@ export async function surroundings(context: ExtensionContext): Promise<Surroundi
 
 /** Return the environments chosen in the Python extension, if it is there. */
 export async function pythonEnvironments(): Promise<string[]> {
-  const environments = (await pythonExtension())?.environments;
-  if (environments === undefined || !workspace.isTrusted) {
-    // It may well be a folder of the workspace.
+  if (!workspace.isTrusted) {
+    // They may well be folders of the workspace.
+    return [];
+  }
+  const waiting = delay(PYTHON_PATIENCE_MS, undefined, { ref: false });
+  const environments = (await Promise.race([pythonExtension(), waiting]))?.environments;
+  if (environments === undefined) {
     return [];
   }
   const folders: (Uri | undefined)[] = (workspace.workspaceFolders ?? []).map(
@@ -62,22 +72,28 @@ export async function pythonEnvironments(): Promise<string[]> {
   const paths = [...folders, undefined].map(
     (resource) => environments.getActiveEnvironmentPath(resource).path,
   );
-  return [...new Set(paths)];
+  // Where nothing is chosen it is `python`, which is no place to look at.
+  return [...new Set(paths.filter((path) => isAbsolute(path)))];
 }
 
-/** Call `listener` when another environment is chosen in the Python extension. */
+/**
+ * Call `listener` when another environment is chosen in the Python extension, and once
+ * that is there at all, if `pythonEnvironments` did not wait for it.
+ */
 export async function onDidChooseEnvironment(
   listener: () => unknown,
 ): Promise<{ dispose(): unknown } | undefined> {
+  const wasThere = extensions.getExtension(PYTHON)?.isActive;
   const environments = (await pythonExtension())?.environments;
+  if (wasThere === false) {
+    listener();
+  }
   return environments?.onDidChangeActiveEnvironmentPath(listener);
 }
 
 async function pythonExtension(): Promise<PythonExtension | undefined> {
   try {
-    return await extensions
-      .getExtension<PythonExtension>("ms-python.python")
-      ?.activate();
+    return await extensions.getExtension<PythonExtension>(PYTHON)?.activate();
   } catch {
     // It has said so itself.
     return undefined;

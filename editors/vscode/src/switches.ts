@@ -5,6 +5,7 @@ import {
   Disposable,
   EventEmitter,
   type TextDocument,
+  type Uri,
   workspace,
 } from "vscode";
 import { list, SECTION, settings, write } from "./settings.ts";
@@ -38,7 +39,7 @@ export class Switches implements Disposable {
     if (this.#snoozedUntilMs !== undefined) {
       return { why: "snoozed", untilMs: this.#snoozedUntilMs };
     }
-    if (!settings().get<boolean>("enable", true) && !isEnabledFor(document)) {
+    if (!isEnabled(document?.uri) && (document === undefined || !isEnabled(document))) {
       return { why: "disabled" };
     }
     if (document === undefined) {
@@ -46,7 +47,7 @@ export class Switches implements Disposable {
     }
     const { languageId } = document;
     const isDisabled = disabledLanguages().includes(languageId);
-    return isDisabled || !isEnabledFor(document)
+    return isDisabled || !isEnabled(document)
       ? { why: "language", languageId }
       : undefined;
   }
@@ -55,13 +56,20 @@ export class Switches implements Disposable {
     return this.#snoozedUntilMs !== undefined;
   }
 
-  /** Switch all suggestions off or on; who does so while they snooze wants them. */
-  async toggle(): Promise<void> {
+  /**
+   * Switch all suggestions off or on, those in this document in any case; who does so
+   * while they snooze wants them.
+   */
+  async toggle(document: TextDocument | undefined): Promise<void> {
     if (this.isSnoozed) {
       this.resume();
       return;
     }
-    await write("enable", !settings().get<boolean>("enable", true));
+    const wanted = this.silence(document)?.why === "disabled";
+    await write("enable", wanted, document?.uri);
+    if (document !== undefined) {
+      await removeOverrides(document, !wanted);
+    }
   }
 
   /** Switch them off or on in documents of one language. */
@@ -73,9 +81,7 @@ export class Switches implements Disposable {
       return;
     }
     await write("disabledLanguages", others);
-    if (!isEnabledFor(document)) {
-      await enableFor(languageId);
-    }
+    await removeOverrides(document, false);
   }
 
   /** Suggest nothing for some minutes. */
@@ -104,21 +110,23 @@ function disabledLanguages(): string[] {
   return list("disabledLanguages");
 }
 
-/** With the value that `"[language]": { … }` gives the setting for a document. */
-function isEnabledFor(document: TextDocument | undefined): boolean {
-  return document !== undefined && settings(document).get<boolean>("enable", true);
+/** Tell whether `enable` is on; for a document with its language, for a folder without. */
+function isEnabled(scope: TextDocument | Uri | undefined): boolean {
+  return settings(scope).get<boolean>("enable", true);
 }
 
-/** Undo `"[language]": { "lsp-stablecode.enable": false }`, wherever it is written. */
-async function enableFor(languageId: string): Promise<void> {
-  const configuration = settings({ languageId });
-  const inspected = configuration.inspect("enable");
+/** Undo `"[language]": { "lsp-stablecode.enable": … }` where it says this. */
+async function removeOverrides(document: TextDocument, said: boolean): Promise<void> {
+  const configuration = settings(document);
+  const inspected = configuration.inspect<boolean>("enable");
+  const { Global, Workspace, WorkspaceFolder } = ConfigurationTarget;
   const targets = [
-    [inspected?.workspaceLanguageValue, ConfigurationTarget.Workspace],
-    [inspected?.globalLanguageValue, ConfigurationTarget.Global],
+    [inspected?.workspaceFolderLanguageValue, WorkspaceFolder],
+    [inspected?.workspaceLanguageValue, Workspace],
+    [inspected?.globalLanguageValue, Global],
   ] as const;
   for (const [value, target] of targets) {
-    if (value === false) {
+    if (value === said) {
       await configuration.update("enable", undefined, target, true);
     }
   }

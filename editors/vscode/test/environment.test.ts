@@ -9,12 +9,16 @@ import {
   type Folders,
   isOutdated,
   makeEnvironment,
+  namedSource,
   ownEnvironment,
   type Steps,
 } from "../src/environment.ts";
+import { Runner } from "../src/run.ts";
 
-// Stands for a Python: `-m venv FOLDER` copies it there, and as pip it does as told.
+// Stands for a Python: `-I -m venv FOLDER` copies it there, and as pip it does as told.
 const PYTHON = `#!/bin/sh
+test "$1" = -I || exit 2
+shift
 case "$2" in
   venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0.pip" "$3/bin/python.pip" ;;
   pip) echo "$@" ; . "$0.pip" ;;
@@ -46,6 +50,7 @@ async function install(pip: string, given: Partial<Steps> = {}): Promise<string[
   const source = await bundledSource(folders);
   assert.ok(source);
   const steps = {
+    run: new Runner(folder).run,
     signal: new AbortController().signal,
     report: (line: string) => lines.push(line),
     ...given,
@@ -73,6 +78,14 @@ describe("the environment of the extension", () => {
     await rm(wheel);
     await writeFile(wheel.replace("-2-", "-3-"), "");
     assert.equal(await isOutdated(folders), true);
+  });
+
+  it("is made of nothing but what is there, by its whole path", () => {
+    assert.deepEqual(namedSource(wheel), { path: wheel, constraints: undefined });
+    assert.deepEqual(namedSource(folder), { path: folder, constraints: undefined });
+    for (const name of ["lsp-stablecode", ".", join(folder, "nothing")]) {
+      assert.equal(namedSource(name), undefined);
+    }
   });
 
   it("is not there when pip fails, which says why", async () => {

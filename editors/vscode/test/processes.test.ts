@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { realpath, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
 import { findPython, isNewEnough, pythonCandidates } from "../src/python.ts";
 import { RestartLimit } from "../src/restart-limit.ts";
-import { run } from "../src/run.ts";
+import { Runner } from "../src/run.ts";
 
+const folder = join(tmpdir(), `lsp-stablecode-${process.pid}`);
+const { run } = new Runner(folder);
 const node = (code: string) => [process.execPath, "-e", code];
+
+after(() => rm(folder, { recursive: true }));
 
 describe("a program that runs to its end", () => {
   it("gives what it said, and how it ended", async () => {
@@ -21,6 +28,20 @@ describe("a program that runs to its end", () => {
     const ended = await run(["/nowhere/at-all"]);
     assert.equal(ended.code, null);
     assert.match(ended.complaint, /ENOENT/);
+  });
+
+  it("runs where nobody else puts what it may import", async () => {
+    const { stdout } = await run(node("console.log(process.cwd())"));
+    assert.equal(stdout, await realpath(folder));
+  });
+
+  it("ends with who runs it, and is the last", { timeout: 20_000 }, async () => {
+    const runner = new Runner(folder);
+    const code = "console.log('up'); setInterval(() => {}, 1000)";
+    const ended = await runner.run(node(code), { onLine: () => runner.dispose() });
+    assert.deepEqual(ended, { code: null, stdout: "up", complaint: "" });
+    const { code: next, stdout } = await runner.run(node("console.log('up')"));
+    assert.deepEqual([next, stdout], [null, ""]);
   });
 
   it("is stopped with its children", { timeout: 20_000 }, async () => {
@@ -65,8 +86,11 @@ describe("a Python to install with", () => {
   it("is the first that runs", async () => {
     const some = ["sh", "-c", "echo 3 12"];
     const other = ["sh", "-c", "echo 3 13"];
-    assert.deepEqual(await findPython([["/nowhere"], some, other]), some);
-    assert.equal(await findPython([["/nowhere"], ["sh", "-c", "echo 3 9"]]), undefined);
+    assert.deepEqual(await findPython(run, [["/nowhere"], some, other]), some);
+    assert.equal(
+      await findPython(run, [["/nowhere"], ["sh", "-c", "echo 3 9"]]),
+      undefined,
+    );
   });
 });
 

@@ -1,5 +1,6 @@
 // A test's hand inside VS Code: runs what the test sends, with `vscode` at hand.
 
+const { rmSync } = require("node:fs");
 const { createServer } = require("node:net");
 const vscode = require("vscode");
 const { answerLines } = require("./lines.cjs");
@@ -9,6 +10,9 @@ exports.activate = (context) => {
   const server = createServer((socket) => {
     answerLines(socket, socket, { vscode, kept });
   });
-  server.listen(process.env.VSCODE_DRIVER_SOCKET);
+  const path = process.env.VSCODE_DRIVER_SOCKET;
+  // An earlier process may have left it.
+  rmSync(path, { force: true });
+  server.listen(path);
   context.subscriptions.push({ dispose: () => server.close() });
 };
