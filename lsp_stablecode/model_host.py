@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from lsp_stablecode.model_pool import ModelPool, ModelState, SharedModel
@@ -25,6 +26,7 @@ class ModelHost:
         self._pool = pool
         self._show_progress = show_progress
         self._model: SharedModel | None = None
+        self._endings: list[asyncio.Future[None]] = []
 
     @property
     def state(self) -> ModelState:
@@ -46,10 +48,17 @@ class ModelHost:
         """Show how loading goes on."""
         self._show_progress(progress)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has asked for a model, however far that has come."""
+        return self._model is not None
+
     def has(self, options: EngineOptions) -> bool:
         """Return whether this very model is there or on its way."""
-        is_there = self.state.name in ("loading", "ready")
-        return is_there and self._model is not None and options == self._model.options
+        if self._model is None or options != self._model.options:
+            return False
+        # An idle one waits for its predecessor's end.
+        return self.state.name in ("idle", "loading", "ready")
 
     async def load(
         self, options: EngineOptions, *, again: bool = False
@@ -67,7 +76,12 @@ class ModelHost:
         if old is not None and old is not model:
             unused = self._pool.leave(self, old, for_another=True)
             if unused is not None:
-                await unused.end()
+                self._endings.append(asyncio.ensure_future(unused.end()))
+        # The memory of all that went before may be needed.
+        self._endings = [one for one in self._endings if not one.done()]
+        await asyncio.gather(*self._endings)
+        if model is not self._model:
+            return None
         state = await model.load(again=again)
         return state if model is self._model else None
 

@@ -211,7 +211,7 @@ def _register_lifecycle(server: StablecodeServer) -> None:
         if server.can_pull_settings:
             await server.pull_settings()
         await _offer_plain_completion_late(server)
-        if session.model.state.name != "idle":
+        if session.model.is_wanted:
             server.spawn(session.load_model())
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)

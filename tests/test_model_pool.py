@@ -130,10 +130,12 @@ class Gate:
     def __init__(self) -> None:
         self.is_open = threading.Event()
         self.loading: list[str] = []
+        self.loaded: list[str] = []
         self.most_at_once = 0
 
     def load(self, options: EngineOptions, *rest: Any) -> Engine:
         self.loading.append(options.model)
+        self.loaded.append(options.model)
         self.most_at_once = max(self.most_at_once, len(self.loading))
         assert self.is_open.wait(30)
         self.loading.remove(options.model)
@@ -179,6 +181,26 @@ async def test_who_switches_while_it_loads_waits_for_that(gate: Gate) -> None:
     assert state.name == "ready"
     assert await first is None
     assert gate.most_at_once == 1
+    pool.close()
+
+
+async def test_who_changes_his_mind_at_once_gets_what_he_said_last(gate: Gate) -> None:
+    """And nobody loads what nobody wants any more."""
+    gate.is_open.set()
+    pool = ModelPool()
+    one = Person(pool)
+    await one.host.load(ECHO)
+    last = EngineOptions("echo:2")
+    loads = [asyncio.ensure_future(one.host.load(each)) for each in (SLOW, last)]
+    await asyncio.sleep(0)
+    assert one.host.is_wanted
+    assert one.host.has(last)
+    between, state = await asyncio.gather(*loads)
+    assert between is None
+    assert state is not None
+    assert state.name == "ready"
+    assert gate.loaded == ["echo", "echo:2"]
+    assert [model.options for model in pool] == [last]
     pool.close()
 
 
