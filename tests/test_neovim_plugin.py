@@ -74,6 +74,41 @@ def test_a_server_that_was_stopped_stays_so(neovim: Neovim) -> None:
     neovim.see_ghost('nt("the area is", size)')
 
 
+def test_a_buffer_that_is_not_followed_is_closed(
+    neovim: Neovim, editing: Editing
+) -> None:
+    """Neovim does not, where it was changed without a server; its end fails then."""
+    neovim.command("messages clear")
+    neovim.lua("vim.lsp.enable('lsp-stablecode', false)")
+    neovim.until(lambda: not neovim.servers(), "it ends")
+    neovim.type("Gosi")
+    neovim.see_row("    si")
+    neovim.lua("vim.lsp.enable('lsp-stablecode')")
+    neovim.see_ghost("ze = width * height")
+    neovim.type("<Esc>:bwipeout!<CR>")
+    client = "vim.lsp.get_clients({ name = 'lsp-stablecode' })[1]"
+    neovim.until(
+        lambda: neovim.lua(f"return next({client}.attached_buffers) == nil"),
+        "it is detached",
+    )
+    editing.open("shapes.py")
+    editing.restart()
+    assert neovim.messages() == ""
+
+
+def test_a_file_that_is_read_again(neovim: Neovim, editing: Editing) -> None:
+    """With other text, by another program; the server knows it."""
+    path = editing.open("shapes.py")
+    neovim.type("Gox<Esc>")
+    neovim.see_row("    x")
+    path.write_text(SHAPES + "    total = depth\n")
+    neovim.command("edit!")
+    neovim.type("Goto")
+    neovim.see_ghost("tal = depth")
+    neovim.type("<Tab>")
+    neovim.see_line("    total = depth")
+
+
 def test_a_server_that_was_stopped_by_force_has_not_died(
     neovim: Neovim, editing: Editing
 ) -> None:
@@ -186,7 +221,7 @@ def test_the_engine_that_editors_share(
             neovim.see_ghost("ze = width * height")
             engine = hubs.process()
             engine.kill()
-            engine.wait(10)
+            neovim.until(lambda: engine not in hubs.processes(), "it ends")
             neovim.type("ze")
             neovim.see_line("    size")
             neovim.until(

@@ -16,7 +16,9 @@ function M.setup(options)
     client:notify('workspace/didChangeConfiguration', { settings = client.settings })
     for bufnr in pairs(client.attached_buffers) do
       keys.unmap(bufnr)
-      keys.map(bufnr)
+      if vim.api.nvim_buf_is_loaded(bufnr) then
+        keys.map(bufnr)
+      end
     end
   end
   -- Some plugin managers run this before, or without, the files in plugin/.

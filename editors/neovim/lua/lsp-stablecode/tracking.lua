@@ -42,9 +42,14 @@ function M.attach(client, bufnr)
       one.changed = tick
       return tracked[bufnr] ~= one
     end,
+    -- With this, reading the file again is no end.
+    on_reload = function()
+      one.changed = api.nvim_buf_get_changedtick(bufnr)
+    end,
     on_detach = function()
-      -- What is not followed is not closed either.
-      if tracked[bufnr] == one and not is_followed(bufnr, one) then
+      -- What is not followed is not closed either, and a server that ends later would
+      -- be detached from a buffer that is not there.
+      if tracked[bufnr] == one then
         vim.lsp.buf_detach_client(bufnr, client.id)
       end
     end,
