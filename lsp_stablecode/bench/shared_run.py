@@ -102,7 +102,9 @@ async def _type_all(run: TypingRun, work: Work) -> None:
 def shared_totals(shared: SharedRun) -> dict[str, Any]:
     """Return what the editors had, one by one, and how evenly it was shared."""
     editors = [_editor(run) for run in shared.runs]
-    medians = [one["median_ms"] for one in editors if one["median_ms"] is not None]
+    # What is answered from memory takes some ten milliseconds, what the model computes
+    # a hundred times that: who was suggested more of which is no matter of fairness.
+    medians = [one["computed_ms"] for one in editors if one["computed_ms"] is not None]
     every = [ms for run in shared.runs for ms in _answers_ms(run)]
     warm = [size for at_s, size in shared.memory if at_s >= _warm_from_s(shared)]
     return {
@@ -127,8 +129,8 @@ def shared_summary(totals: dict[str, Any]) -> list[str]:
         f"{len(totals['editors'])} editors, {totals['engine_processes']} engine "
         f"process: {totals['requests']} requests, {totals['unanswered']} unanswered",
         f"from key to answer: median {_ms(totals['median_ms'])}, "
-        f"p95 {_ms(totals['p95_ms'])}; slowest editor's median "
-        f"{totals['slowest_to_fastest'] or 0:.2f} times the fastest's",
+        f"p95 {_ms(totals['p95_ms'])}; slowest editor's median of what the model "
+        f"computed {totals['slowest_to_fastest'] or 0:.2f} times the fastest's",
     ]
     memory = totals["memory_bytes"]
     if memory["warm"]:
@@ -139,7 +141,7 @@ def shared_summary(totals: dict[str, Any]) -> list[str]:
     return lines + [
         f"editor {number}: {one['keys']} keys, {one['requests']} requests, "
         f"{one['shown']} suggestions, median {_ms(one['median_ms'])}, "
-        f"p95 {_ms(one['p95_ms'])}"
+        f"p95 {_ms(one['p95_ms'])}, computed {_ms(one['computed_ms'])}"
         for number, one in enumerate(totals["editors"], 1)
     ]
 
@@ -147,6 +149,7 @@ def shared_summary(totals: dict[str, Any]) -> list[str]:
 def _editor(run: TypingRun) -> dict[str, Any]:
     pressed = _pressed(run)
     times = Samples(tuple(_answers_ms(run)))
+    computed = Samples(tuple(_answers_ms(run, kind="computed")))
     return {
         "keys": len(pressed),
         "requests": sum(one.fate != "unasked" for one in pressed),
@@ -156,6 +159,7 @@ def _editor(run: TypingRun) -> dict[str, Any]:
         ),
         "median_ms": times.median if times else None,
         "p95_ms": times.at(0.95) if times else None,
+        "computed_ms": computed.median if computed else None,
     }
 
 
@@ -163,8 +167,13 @@ def _pressed(run: TypingRun) -> list[Pressed]:
     return [one for sitting in run.sittings for one in sitting.pressed]
 
 
-def _answers_ms(run: TypingRun) -> Iterator[float]:
-    return (one.answer.ms for one in _pressed(run) if one.answer is not None)
+def _answers_ms(run: TypingRun, kind: str = "") -> Iterator[float]:
+    """Yield the times to answers, of one kind or of all."""
+    return (
+        one.answer.ms
+        for one in _pressed(run)
+        if one.answer is not None and kind in ("", one.answer.kind)
+    )
 
 
 def _warm_from_s(shared: SharedRun) -> float:
