@@ -126,8 +126,9 @@ def _load_native(
         budget,
         weight_bytes=weights.num_bytes,
         widths={kind: cache_bytes_per_token(config, kind) for kind in kinds},
-        # Graphs are captured for each of a GPU's, so those stay few.
-        most_sessions=16 if options.memory_gib is not None else 4,
+        # Eight people at once think of at least as many documents, and what a cache has
+        # not been filled with takes no memory. A GPU's stay few: each captures graphs.
+        most_sessions=16 if options.memory_gib is not None else 12,
     )
     backend = NativeBackend(
         weights,

@@ -190,7 +190,7 @@ def test_the_ceiling_is_in_status(tmp_path: Path) -> None:
     """What was decided, and why; more sessions where there is room for them."""
     write_model(tmp_path, "qwen2")
     plain, bounded = _load(tmp_path), _load(tmp_path, memory_gib=1.0)
-    assert plain.backend.num_sessions == 4
+    assert plain.backend.num_sessions == 12
     assert bounded.backend.num_sessions == 16
     [note] = [one for one in bounded.info.notes if one.startswith("memory:")]
     assert "16 " in note
