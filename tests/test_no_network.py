@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Start
 
 from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
-from tests.hubs import runtime_folder
+from tests.hubs import Hubs, runtime_folder
 
 # Python calls this for every socket that it connects and every name that it looks up,
 # whatever library asks; a Unix socket has a path, and stays on this machine.
@@ -50,27 +51,29 @@ def test_a_connection_would_be_noticed(refused: Path) -> None:
     assert "127.0.0.1" in refused.read_text()
 
 
+@pytest.fixture
+def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
+    """Hold the engine that is shared; it ends after its editors."""
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
+        yield hubs
+
+
 @pytest.mark.parametrize("arguments", [(), ("--shared",)], ids=["alone", "shared"])
 @pytest.mark.parametrize(
     "model", ["echo", pytest.param("starter", marks=pytest.mark.model)]
 )
 async def test_serving_connects_to_nothing(
-    model: str,
-    arguments: tuple[str, ...],
-    start: Start,
-    refused: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    model: str, arguments: tuple[str, ...], refused: Path, hubs: Hubs, start: Start
 ) -> None:
     """From its start to a suggestion that was accepted, by hand and unasked."""
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        editor = await start(*arguments, model=model)
-        uri = editor.open(_TEXT)
-        items = await editor.items(uri, 4, 6)
-        assert items
-        await editor.command("accepted", *items[0].command.arguments)
-        editor.change(uri, "l", (4, 6))
-        await editor.items(uri, 4, 7, invoked=False)
-        await editor.status()
-        assert len(hubs.processes()) == len(arguments)
+    editor = await start(*arguments, model=model)
+    uri = editor.open(_TEXT)
+    items = await editor.items(uri, 4, 6)
+    assert items
+    await editor.command("accepted", *items[0].command.arguments)
+    editor.change(uri, "l", (4, 6))
+    await editor.items(uri, 4, 7, invoked=False)
+    await editor.status()
+    assert len(hubs.processes()) == len(arguments)
     assert not refused.exists(), refused.read_text()
