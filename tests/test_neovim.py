@@ -7,7 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.editors.neovim import Frame, Neovim
-from tests.editors.neovim_editing import VARIANTS, VERSIONS, Editing, Variant, start
+from tests.editors.neovim_editing import (
+    VARIANTS,
+    VERSIONS,
+    Editing,
+    editing_in,
+)
 from tests.editors.samples import NUM_LONG_LINES
 
 pytestmark = pytest.mark.editor
@@ -24,13 +29,7 @@ _AREA = [
 ]
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=str)
-def editing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Editing]:
-    variant: Variant = request.param
-    with start(variant, tmp_path_factory.mktemp("neovim")) as one:
-        yield one
+editing = editing_in(VARIANTS)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.editors.neovim import Neovim
-from tests.editors.neovim_editing import VERSIONS, Editing, Variant, start
+from tests.editors.neovim_editing import VERSIONS, Editing, editing_in
 
 pytestmark = pytest.mark.editor
 
@@ -19,13 +19,7 @@ _MAPPINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=VERSIONS, ids=str)
-def editing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Editing]:
-    variant: Variant = request.param
-    with start(variant, tmp_path_factory.mktemp("neovim")) as one:
-        yield one
+editing = editing_in(VERSIONS)
 
 
 @pytest.fixture

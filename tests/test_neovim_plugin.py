@@ -6,7 +6,6 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.editors.neovim_editing import (
     VERSIONS,
     Editing,
     Variant,
+    editing_in,
     neovim_program,
     start,
 )
@@ -29,13 +29,7 @@ pytestmark = pytest.mark.editor
 _SIZE = "    size = width * height"
 
 
-@pytest.fixture(scope="module", params=VERSIONS, ids=str)
-def editing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Editing]:
-    variant: Variant = request.param
-    with start(variant, tmp_path_factory.mktemp("neovim")) as one:
-        yield one
+editing = editing_in(VERSIONS)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,3 +187,17 @@ def start(
         program, folder / "home", before + configuration + after, *arguments
     ) as neovim:
         yield Editing(variant, neovim, project)
+
+
+def editing_in(variants: Sequence[Variant]) -> Any:
+    """Return a fixture: one Neovim for each variant, for all tests of a module."""
+
+    @pytest.fixture(scope="module", params=variants, ids=str)
+    def editing(
+        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Editing]:
+        variant: Variant = request.param
+        with start(variant, tmp_path_factory.mktemp("neovim")) as one:
+            yield one
+
+    return editing
