@@ -78,6 +78,11 @@ class Answerer:
         """Import what gathers context, so that the first request need not wait."""
         self._model.worker.run(lambda _: self._gatherer_there(), Priority.LOOK_AHEAD)
 
+    def note_close(self, uri: str) -> None:
+        """Let what was read of a closed document go."""
+        if self._gatherer is not None:
+            self._gatherer.note_close(uri)
+
     def forget(self) -> None:
         """Drop what was suggested: another model or other settings answer now."""
         self._memory.clear()

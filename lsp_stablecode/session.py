@@ -161,6 +161,7 @@ class Session:
         if self._place is not None and self._place.uri == uri:
             self._look_at(None)
         self._history.forget(uri)
+        self._answerer.note_close(uri)
         self.workspace.note_close(uri)
 
     # --- completion --------------------------------------------------------

@@ -87,7 +87,7 @@ def _loop_end(line: str) -> int:
     return match.end(match.lastgroup or 0) if match else -1
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _read_line(line: str, language_id: str) -> _Line:
     content = line.strip()
     code = mask(content, language_id)[0].rstrip()

@@ -131,12 +131,8 @@ class NativeDecoder:
         self._layers = (CLayer * config.num_layers)(
             *(self._layer(number, config) for number in range(config.num_layers))
         )
-        floats = weights.precision == "float32"
-        embedding = self._pointer("embedding")
         self._model = CModel(
             self._layers,
-            None if floats else embedding,
-            embedding if floats else None,
             self._keep(_rotary_table(config, context_tokens)),
             self._norm("final_norm"),
             self._matrix("head"),
@@ -174,17 +170,16 @@ class NativeDecoder:
         """Append ids at a slot; return ``[num_logits, padded vocabulary]``."""
         if self._room is None:
             raise RuntimeError("the decoder is closed")
-        ids = np.asarray(token_ids, np.int32)
-        # The kernels would read beyond the embedding.
         check_token_ids(token_ids, self.vocab_size)
+        embedded = self.weights.embedded(token_ids)
         logits = np.empty((num_logits, self.padded_vocab_size), np.float32)
         with _one_caller:
             self._library.decoder_pass(
                 self._model,
                 cache.structure,
                 self._room,
-                ids.ctypes.data,
-                len(ids),
+                embedded.ctypes.data,
+                len(embedded),
                 first_slot,
                 branching.num_branches,
                 branching.num_shared,
@@ -214,6 +209,7 @@ class NativeDecoder:
         self._room = None
         self._free()
         self._kept.clear()
+        self.weights.close()
 
     def _layer(self, number: int, config: DecoderConfig) -> CLayer:
         prefix = f"layers.{number}."

@@ -56,8 +56,6 @@ class CModel(Structure):
 
     _fields_ = (
         ("layers", POINTER(CLayer)),
-        ("embedding", c_void_p),
-        ("float_embedding", c_void_p),
         ("rotary", c_void_p),
         ("final_norm", CNorm),
         ("head", CMatrix),

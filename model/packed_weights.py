@@ -8,9 +8,13 @@ writes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 from model.decoder_config import DecoderConfig
 from model.errors import WeightsCorruptError
@@ -91,6 +95,21 @@ class PackedWeights:
     def array(self, name: str) -> Any:
         """Return a tensor as it lies in the file, or None if it is not there."""
         return self._file.array(name) if name in self._file.entries else None
+
+    def embedded(self, token_ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Return the embeddings of ids that there are, ``[tokens, hidden]``.
+
+        Its rows are read: mapped, each word that comes up for the first time would
+        bring its neighbourhood into memory, for ever, and memory is to be flat.
+        """
+        rows = np.concatenate([self._file.row(EMBEDDING, one) for one in token_ids])
+        if rows.dtype == np.float32:
+            return rows
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+
+    def close(self) -> None:
+        """Close the file; what is mapped stays as long as it is used."""
+        self._file.close()
 
 
 def _read_record(path: Path) -> PackedRecord:

@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -176,16 +177,26 @@ class MappedFile:
     def __init__(self, path: Path) -> None:
         import numpy as np
 
-        self._path = path
-        with SafetensorsFile(path) as file:
-            self.entries = file.entries
-            self._data = np.frombuffer(file.map(), np.uint8)[file.data_start :]
+        self._file = SafetensorsFile(path)
+        weakref.finalize(self, self._file.close)
+        self.entries = self._file.entries
+        data = np.frombuffer(self._file.map(), np.uint8)
+        self._data = data[self._file.data_start :]
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """Return a view of a tensor."""
         entry = self.entries[name]
         raw = self._data[entry.start : entry.end]
-        return raw.view(_number_format(self._path, name, entry)).reshape(entry.shape)
+        number_format = _number_format(self._file.path, name, entry)
+        return raw.view(number_format).reshape(entry.shape)
+
+    def row(self, name: str, number: int) -> npt.NDArray[Any]:
+        """Return a copy of one row, ``[1, …]``, read past the mapping."""
+        return self._file.rows(name, number, number + 1)
+
+    def close(self) -> None:
+        """Close the file; arrays stay as long as they are used."""
+        self._file.close()
 
 
 def _number_format(path: Path, name: str, entry: TensorEntry) -> str:

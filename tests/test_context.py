@@ -428,7 +428,8 @@ def test_texts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         long = _open(f"long{number}.py", f"def taxes_{number}():\n    pass\n\n\n" * 150)
         _gather(_place("taxes_|", others=(long,)), gatherer)
     kept = [len(one.text) for one in gatherer._cuts.values()]
-    assert 0 < sum(kept) == gatherer._num_cut_characters <= 10_000
+    assert 0 < sum(kept) < gatherer._cuts.currsize <= 10_000
     for key in list(gatherer._cuts):
-        gatherer.forget(key)
-    assert gatherer._num_cut_characters == 0
+        gatherer.note_close(key)
+    _gather(_place("|", others=()), gatherer)
+    assert not gatherer._cuts

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from lsp_stablecode.context.chunks import MOST_DOCUMENT_CHARACTERS, Chunk, chunks_of
 from lsp_stablecode.context.edits import EditedRegion
@@ -35,9 +38,9 @@ __all__ = [
 ]
 
 _MOST_DOCUMENTS_KEPT = 8
-_MOST_CHUNKS_CACHED = 256
-_MOST_CHARACTERS_CACHED = 16_000_000
-_MOST_COUNTS_CACHED = 20_000
+_MOST_CHARACTERS_CACHED = 4_000_000
+_MOST_COUNTS_CACHED = 1024
+_CUT_CHARACTERS = 1000  # what even an empty text's chunks take
 _WINDOW_CHARACTERS = 12_000
 _FAR_CHARACTERS = 40_000
 _BELOW_CHARACTERS = 4_000
@@ -72,18 +75,24 @@ class Gatherer:
     """Gathers context for all documents of a session; one thread at a time."""
 
     def __init__(self) -> None:
-        self._cuts: dict[str, _Cut] = {}
-        self._num_cut_characters = 0
+        self._cuts: LRUCache[str, _Cut] = LRUCache(_MOST_CHARACTERS_CACHED, _size_of)
+        self._closed: deque[str] = deque()
         self._kept: dict[str, _Kept] = {}
         self._finder = ImportFinder()
-        self._counts: dict[str, int] = {}
+        self._counts: LRUCache[str, int] = LRUCache(_MOST_COUNTS_CACHED)
         self._counter: weakref.ref[object] | None = None
 
     def forget(self, uri: str) -> None:
         """Forget what was chosen for a document, and its chunks."""
         self._kept.pop(uri, None)
-        for key in (uri, f"{uri}#above", f"{uri}#below"):
-            self._take_cut(key)
+        self._forget_cuts(uri)
+
+    def note_close(self, uri: str) -> None:
+        """Let a closed document's chunks go with the next request; any thread may.
+
+        What was chosen for it stays a while: opened again it has the same prompt.
+        """
+        self._closed.append(uri)
 
     def gather(
         self,
@@ -99,6 +108,8 @@ class Gatherer:
         here = surroundings
         if budget_tokens <= 0:
             return ()
+        while self._closed:
+            self._forget_cuts(self._closed.popleft())
         self._forget_counts_of_others(count_tokens)
         kept = self._kept.pop(here.uri, None) or _Kept(Selection())
         self._kept[here.uri] = kept
@@ -243,7 +254,7 @@ class Gatherer:
         key = key or one.uri
         if len(one.text) <= MOST_DOCUMENT_CHARACTERS:
             edited = ()  # all of it is looked at, wherever it was edited
-        known = self._take_cut(key)
+        known = self._cuts.get(key)
         if (
             known is None
             or known.language_id != one.language_id
@@ -254,23 +265,12 @@ class Gatherer:
                 one.uri, one.path, one.language_id, one.text, edited, first_line
             )
             known = _Cut(one.text, one.language_id, edited, chunks)
-        self._keep_cut(key, known)
+            self._cuts[key] = known
         return known.chunks
 
-    def _take_cut(self, key: str) -> _Cut | None:
-        cut = self._cuts.pop(key, None)
-        if cut is not None:
-            self._num_cut_characters -= len(cut.text)
-        return cut
-
-    def _keep_cut(self, key: str, cut: _Cut) -> None:
-        """Keep a cut as the newest; the oldest go when they are too many or long."""
-        self._cuts[key] = cut
-        self._num_cut_characters += len(cut.text)
-        while len(self._cuts) > _MOST_CHUNKS_CACHED or (
-            self._num_cut_characters > _MOST_CHARACTERS_CACHED and len(self._cuts) > 1
-        ):
-            self._take_cut(next(iter(self._cuts)))
+    def _forget_cuts(self, uri: str) -> None:
+        for key in (uri, f"{uri}#above", f"{uri}#below"):
+            self._cuts.pop(key, None)
 
     def _forget_counts_of_others(self, count_tokens: Callable[[str], int]) -> None:
         """Forget what another model's tokeniser counted.
@@ -285,10 +285,13 @@ class Gatherer:
     def _count(self, text: str, count_tokens: Callable[[str], int]) -> int:
         known = self._counts.get(text)
         if known is None:
-            if len(self._counts) >= _MOST_COUNTS_CACHED:
-                self._counts.clear()
             known = self._counts[text] = count_tokens(text)
         return known
+
+
+def _size_of(cut: _Cut) -> int:
+    # A text that is longer than all that may be kept is kept alone.
+    return min(_CUT_CHARACTERS + len(cut.text), _MOST_CHARACTERS_CACHED)
 
 
 def _edits_by_uri(

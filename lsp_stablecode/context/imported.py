@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cachetools import LRUCache
+
 from lsp_stablecode.context.imports import Import, imports_of
 from lsp_stablecode.context.place import OpenText, Surroundings
 from lsp_stablecode.context.resolution import Resolver
@@ -17,7 +19,8 @@ _MOST_FILES = 64
 _MOST_FILE_BYTES = 256 * 1024
 _MOST_BYTES = 1024 * 1024
 _MOST_FOLLOWED = 2
-_MOST_READ_KEPT = 512
+_MOST_CHARACTERS_KEPT = 4_000_000
+_READ_CHARACTERS = 1000  # what even an empty file takes
 _MOST_DOCUMENTS = 8
 # After so many uses the disk is looked at again: a file may have come.
 _MOST_USES = 20
@@ -58,7 +61,7 @@ class ImportFinder:
     """Finds imported files; reads each once as long as it does not change."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, _Read] = {}
+        self._read: LRUCache[Path, _Read] = LRUCache(_MOST_CHARACTERS_KEPT, _size_of)
         self._found: dict[Path, _Found] = {}
 
     def find(
@@ -175,12 +178,14 @@ class ImportFinder:
                     return None
                 text = data.decode("utf-8", "replace").removeprefix("\ufeff")
                 one = OpenText(path.as_uri(), path, language_of(path), None, text)
-                if len(self._read) >= _MOST_READ_KEPT:
-                    self._read.clear()
                 known = self._read[path] = _Read(stamp, one)
         except (OSError, ValueError):
             return None
         return known.text
+
+
+def _size_of(read: _Read) -> int:
+    return _READ_CHARACTERS + len(read.text.text)
 
 
 def _called(one: Import, name: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pathspec
+from cachetools import LRUCache
 
 from lsp_stablecode.context.words import word_set
 
@@ -52,9 +53,11 @@ def is_secret(path: Path) -> bool:
 
 
 _OTHER_URI = re.compile(r"(?P<scheme>[\w.+-]+):(?://[^/?#]*+)?(?P<path>[^?#]*+)")
-# An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
 # More than any list of patterns holds.
 _MOST_BYTES = 1_000_000
+_MOST_FILES_KEPT = 256  # more than are open and imported at a time
+_MOST_FOLDERS_KEPT = 1024
+# An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
 _GIT_OBJECT = re.compile(r"/\.git//[^/]*+/")
 
 
@@ -126,10 +129,10 @@ class Privacy:
             one for one in globs if Path(one).is_absolute()
         )
         self._user_ignore = _user_ignore()
-        self._ignore_files: dict[str, _IgnoreFile] = {}
-        self._roots: dict[str, str | None] = {}
-        self._known: dict[str, tuple[_Stamps, bool]] = {}
-        self._sources: dict[str, tuple[_Source, ...]] = {}
+        self._ignore_files: LRUCache[str, _IgnoreFile] = LRUCache(_MOST_FOLDERS_KEPT)
+        self._roots: LRUCache[str, str | None] = LRUCache(_MOST_FOLDERS_KEPT)
+        self._known: LRUCache[str, tuple[_Stamps, bool]] = LRUCache(_MOST_FILES_KEPT)
+        self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FILES_KEPT)
 
     def reason(self, path: Path | None) -> str:
         """Return why a file stays out, or nothing.
@@ -212,13 +215,14 @@ class Privacy:
     def _root_of(self, folder: Path) -> str | None:
         """Return the nearest folder above with ``.git``, else the workspace's."""
         key = os.fspath(folder)
-        if key not in self._roots:
+        root = self._roots.get(key, "")
+        if root == "":
             found = next(
                 (one for one in (folder, *folder.parents) if (one / ".git").exists()),
                 next((one for one in self._roofs if folder.is_relative_to(one)), None),
             )
-            self._roots[key] = None if found is None else os.fspath(found)
-        return self._roots[key]
+            root = self._roots[key] = None if found is None else os.fspath(found)
+        return root
 
     def _ask(
         self,

@@ -27,8 +27,6 @@ typedef struct {
 
 typedef struct {
   const Layer *layers;
-  const uint16_t *embedding; /* [vocabulary, hidden] bfloat16, or */
-  const float *float_embedding; /* the same in floats */
   const float *rotary;       /* [positions, rotary / 2, 2]: cosine, sine */
   Norm final_norm;
   Matrix head;
@@ -195,16 +193,6 @@ static void each_token(Part part, void *task, int num_tokens) {
     run_parts(part, task, num_tokens);
 }
 
-static void embed(const Model *m, const int32_t *ids, int num_tokens, float *x) {
-  for (int t = 0; t < num_tokens; t++) {
-    int64_t row = (int64_t)ids[t] * m->hidden;
-    for (int i = 0; i < m->hidden; i += 16)
-      store_f32(x + (int64_t)t * m->hidden + i,
-                m->embedding ? load_bf16(m->embedding + row + i)
-                             : load_f32(m->float_embedding + row + i));
-  }
-}
-
 typedef struct {
   const Model *model;
   const Norm *norm;
@@ -226,19 +214,20 @@ static void normalise_all(const Model *m, const Norm *norm, const float *x,
   each_token(norm_part, &normalising, num_tokens);
 }
 
-/* Append ``num_tokens`` ids at ``first_slot``; give logits for the last
- * ``num_logits``: [num_logits, padded vocabulary].
+/* Append ``num_tokens`` tokens, their embeddings [num_tokens, hidden], at
+ * ``first_slot``; give logits for the last ``num_logits``: [num_logits, padded
+ * vocabulary].
  *
  * With ``num_branches`` above 1 there are as many tokens, and token b continues the
  * first ``num_shared`` slots and then slots num_shared + b, + b + num_branches, …
  */
-void decoder_pass(const Model *m, const Cache *cache, Room *room, const int32_t *ids,
+void decoder_pass(const Model *m, const Cache *cache, Room *room, const float *embedded,
                   int num_tokens, int first_slot, int num_branches, int num_shared,
                   int num_logits, float *logits) {
   Pass pass = {m, NULL, cache, room, 0, first_slot, num_branches, num_shared};
   int64_t qkv_stride = padded(qkv_width(m));
   int64_t up_stride = padded(m->intermediate * (m->gated ? 2 : 1));
-  embed(m, ids, num_tokens, room->x);
+  memcpy(room->x, embedded, (size_t)num_tokens * m->hidden * sizeof(float));
   for (int n = 0; n < m->num_layers; n++) {
     const Layer *layer = &m->layers[n];
     pass.layer = layer;
