@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from lsp_stablecode.model_pool import ModelPool, ModelState, SharedModel
@@ -26,7 +25,6 @@ class ModelHost:
         self._pool = pool
         self._show_progress = show_progress
         self._model: SharedModel | None = None
-        self._endings: list[asyncio.Future[None]] = []
 
     @property
     def state(self) -> ModelState:
@@ -57,8 +55,7 @@ class ModelHost:
         """Return whether this very model is there or on its way."""
         if self._model is None or options != self._model.options:
             return False
-        # An idle one waits for its predecessor's end.
-        return self.state.name in ("idle", "loading", "ready")
+        return self.state.name in ("loading", "ready")
 
     async def load(
         self, options: EngineOptions, *, again: bool = False
@@ -69,24 +66,16 @@ class ModelHost:
         another model was asked for meanwhile: ``state`` is that one's.
         """
         old = self._model
-        if old is None or old.options != options:
+        if old is None:
             self._model = self._pool.join(self, options)
+        elif old.options != options:
+            self._model = self._pool.exchange(self, old, options)
         model = self._model
         assert model is not None
-        if old is not None and old is not model:
-            unused = self._pool.leave(self, old, for_another=True)
-            if unused is not None:
-                self._endings.append(asyncio.ensure_future(unused.end()))
-        # The memory of all that went before may be needed.
-        self._endings = [one for one in self._endings if not one.done()]
-        await asyncio.gather(*self._endings)
-        if model is not self._model:
-            return None
         state = await model.load(again=again)
         return state if model is self._model else None
 
     def close(self) -> bool:
         """Give the model back; return whether what had to end has ended."""
         model, self._model = self._model, None
-        unused = None if model is None else self._pool.leave(self, model)
-        return unused is None or unused.close()
+        return model is None or self._pool.leave(self, model)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -48,7 +48,7 @@ class ModelUser(Protocol):
         ...
 
     def show_progress(self, progress: LoadProgress | None) -> None:
-        """Show how loading goes on, with ``None`` at its end."""
+        """Show how loading goes on; ``None`` is its end, or the beginning of rest."""
         ...
 
 
@@ -70,18 +70,21 @@ class Member(Protocol):
 
 
 class SharedModel:
-    """One model, its thread and its users. It is loaded ``after`` others' end."""
+    """One model, its thread and its users.
+
+    Each load waits for ``room`` first: what others release may be needed.
+    """
 
     def __init__(
-        self, options: EngineOptions, after: Sequence[Future[None]] = ()
+        self, options: EngineOptions, room: Callable[[], Awaitable[None]]
     ) -> None:
         self.options = options
-        self._after = after
+        self._room = room
         self.worker = EngineWorker()
         self.state = ModelState()
         self.users: list[ModelUser] = []
         self._loading: Future[Engine] | None = None
-        self._settling: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._num_loads = 0
         self._settled = asyncio.Event()
         self._latest: LoadProgress | None = None
@@ -120,32 +123,36 @@ class SharedModel:
 
     def _begin_load(self) -> None:
         self._num_loads += 1
-        this_load = self._num_loads
         self.state = ModelState("loading")
         self._settled.clear()
-        loop = asyncio.get_running_loop()
         self._show(LoadProgress("start"))
         if self._loading is not None:
             # One that still waits its turn is not needed any more.
             self._loading.cancel()
-
-        def report(progress: LoadProgress) -> None:
-            loop.call_soon_threadsafe(self._show, progress)
-
-        self._loading = self.worker.load(self.options, report, self._after)
         # Whoever asked may be gone before it is loaded; others wait for it too.
-        task = asyncio.ensure_future(self._settle(this_load, self._loading))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        task = asyncio.ensure_future(self._load(self._num_loads))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _settle(self, this_load: int, loading: Future[Engine]) -> None:
-        try:
-            state = await _state_after(loading)
-        except asyncio.CancelledError:
-            # Another load has taken its place.
-            if this_load == self._num_loads:
-                raise
+    async def _load(self, this_load: int) -> None:
+        await self._room()
+        if this_load != self._num_loads:
             return
+        state = ModelState()
+        if self.users:  # else nobody wants it any more
+            loop = asyncio.get_running_loop()
+
+            def report(progress: LoadProgress) -> None:
+                loop.call_soon_threadsafe(self._show, progress)
+
+            self._loading = self.worker.load(self.options, report)
+            try:
+                state = await _state_after(self._loading)
+            except asyncio.CancelledError:
+                # Another load has taken its place.
+                if this_load == self._num_loads:
+                    raise
+                return
         if this_load == self._num_loads:
             self.state = state
             self._show(None)
@@ -161,18 +168,13 @@ class SharedModel:
             logger.info("%s rests", self.options.model)
             self.state = ModelState("resting")
             self.worker.unload()
+            self._show(None)
 
     def close(self) -> bool:
         """Release everything; return whether that was done in time."""
         # Loading cannot be stopped; what it brings is released afterwards.
         is_loading = self.state.name == "loading"
         return self.worker.close(0.0 if is_loading else _CLOSE_TIMEOUT_S)
-
-    async def end(self) -> None:
-        """Release everything, and wait for it: its memory may be needed."""
-        ending = asyncio.wrap_future(self.worker.finish())
-        # One that takes longer is not given up, but no more waited for.
-        await asyncio.wait([ending], timeout=_END_TIMEOUT_S)
 
     def _show(self, progress: LoadProgress | None) -> None:
         self._latest = progress
@@ -195,6 +197,7 @@ class ModelPool:
         self._counting = threading.Lock()
         self._keeps_unused = keeps_unused
         self._models: dict[EngineOptions, SharedModel] = {}
+        self._endings: set[asyncio.Future[None]] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def __iter__(self) -> Iterator[SharedModel]:
@@ -204,32 +207,33 @@ class ModelPool:
         """Return the model with these options, which now has this user too."""
         model = self._models.get(options)
         if model is None:
-            after = self._make_room() if options.memory_gib is not None else ()
-            model = self._models[options] = SharedModel(options, after)
+            if options.memory_gib is not None:
+                # The ceiling is for all models, those kept for nobody among them.
+                for unused in [one for one in self if not one.users]:
+                    self._end(unused)
+            model = self._models[options] = SharedModel(options, self._until_room)
         model.join(user)
         if self._watch is None:
             self._watch = asyncio.ensure_future(self._watch_idle())
         return model
 
-    def _make_room(self) -> list[Future[None]]:
-        """Release what is kept for its next user: the ceiling is for all models."""
-        unused = [model for model in self if not model.users]
-        for model in unused:
-            self._forget(model)
-        return [model.worker.finish() for model in unused]
-
-    def leave(
-        self, user: ModelUser, model: SharedModel, *, for_another: bool = False
-    ) -> SharedModel | None:
-        """Take a user from a model; return the model if it is to be closed now.
-
-        A model that was left ``for_another`` gives its memory to that one at once.
-        """
-        model.leave(user)
-        if model.users or (self._keeps_unused and not for_another):
-            return None
-        self._forget(model)
+    def exchange(
+        self, user: ModelUser, old: SharedModel, options: EngineOptions
+    ) -> SharedModel:
+        """Return another model for a user; the old one's memory is for that."""
+        model = self.join(user, options)
+        old.leave(user)
+        if not old.users:
+            self._end(old)
         return model
+
+    def leave(self, user: ModelUser, model: SharedModel) -> bool:
+        """Take a user from a model; return whether what had to end has ended."""
+        model.leave(user)
+        if model.users or self._keeps_unused:
+            return True
+        self._forget(model)
+        return model.close()
 
     def close(self) -> bool:
         """Release all models; return whether that was done in time."""
@@ -259,8 +263,19 @@ class ModelPool:
                 model.rest_if_idle()
                 # One that is being loaded is somebody's who may come back.
                 if not model.users and model.state.name not in ("loading", "ready"):
-                    self._forget(model)
-                    model.worker.finish()
+                    self._end(model)
+
+    async def _until_room(self) -> None:
+        """Wait for all that ends; what takes too long is no more waited for."""
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=_END_TIMEOUT_S)
+
+    def _end(self, model: SharedModel) -> None:
+        """Let a model release everything, when what it is at has ended."""
+        self._forget(model)
+        ending = asyncio.wrap_future(model.worker.finish())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     def _forget(self, model: SharedModel) -> None:
         if self._models.get(model.options) is model:

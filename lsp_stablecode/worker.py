@@ -6,8 +6,8 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -23,9 +23,6 @@ from model import (
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-# Another model's step takes less, its loading more; then memory tells what to do.
-_MAKE_ROOM_S = 10.0
 
 
 class NoEngineError(StablecodeError):
@@ -124,16 +121,11 @@ class EngineWorker:
         self,
         options: EngineOptions,
         progress: ProgressCallback | None = None,
-        after: Sequence[Future[None]] = (),
     ) -> Future[Engine]:
-        """Replace the engine; the future fails with a ``StablecodeError``.
-
-        It begins ``after`` these: what they release is needed.
-        """
+        """Replace the engine; the future fails with a ``StablecodeError``."""
 
         def load() -> Engine:
             self._release()
-            wait(after, _MAKE_ROOM_S)
             self._engine = load_engine(options, progress)
             return self._engine
 

@@ -184,6 +184,47 @@ async def test_who_switches_while_it_loads_waits_for_that(gate: Gate) -> None:
     pool.close()
 
 
+async def test_who_joins_a_model_that_waits_for_room_waits_too(gate: Gate) -> None:
+    pool = ModelPool(keeps_unused=True)
+    one, other = Person(pool), Person(pool)
+    loads = [asyncio.ensure_future(one.host.load(ECHO))]
+    while not gate.loading:
+        await asyncio.sleep(0.01)
+    loads.append(asyncio.ensure_future(one.host.load(SLOW)))
+    await asyncio.sleep(0.05)
+    loads.append(asyncio.ensure_future(other.host.load(SLOW)))
+    await asyncio.sleep(0.1)
+    assert gate.loaded == ["echo"]
+    assert [each.shown[-1] for each in (one, other)] == ["start", "start"]
+    gate.is_open.set()
+    _, *states = await asyncio.gather(*loads)
+    assert [state and state.name for state in states] == ["ready", "ready"]
+    assert gate.loaded == ["echo", "echo:1"]
+    assert gate.most_at_once == 1
+    assert one.host.worker is other.host.worker
+    pool.close()
+
+
+async def test_who_leaves_while_a_model_waits_for_room_leaves_nothing(
+    gate: Gate,
+) -> None:
+    """What nobody wants any more when there is room is not loaded."""
+    pool = ModelPool(keeps_unused=True)
+    one = Person(pool)
+    loads = [asyncio.ensure_future(one.host.load(ECHO))]
+    while not gate.loading:
+        await asyncio.sleep(0.01)
+    loads.append(asyncio.ensure_future(one.host.load(SLOW)))
+    await asyncio.sleep(0.05)
+    one.host.close()
+    gate.is_open.set()
+    assert await asyncio.gather(*loads) == [None, None]
+    (model,) = models(pool)
+    assert model.state.name == "idle"
+    assert gate.loaded == ["echo"]
+    pool.close()
+
+
 async def test_who_changes_his_mind_at_once_gets_what_he_said_last(gate: Gate) -> None:
     """And nobody loads what nobody wants any more."""
     gate.is_open.set()

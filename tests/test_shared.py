@@ -351,6 +351,34 @@ def test_wrong_options_are_told(hubs: Hubs, arguments: tuple[str, ...]) -> None:
         assert arguments[-1] in front.stderr.read()
 
 
+def test_an_id_that_waits_is_refused_a_second_time(hubs: Hubs) -> None:
+    """Both are answered: else whoever asked the second time would wait for ever."""
+    command = [sys.executable, "-m", "lsp_stablecode", "serve", "--shared"]
+    params = {"processId": None, "rootUri": None, "capabilities": {}}
+    begin = {"jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params}
+    status = {"command": "lsp-stablecode.status"}
+    ask = {**begin, "method": "workspace/executeCommand", "params": status}
+    with subprocess.Popen(
+        [*command, "--model", "echo"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as front:
+        assert front.stdin is not None
+        assert front.stdout is not None
+        for message in (begin, ask):
+            front.stdin.write(frame(json.dumps(message).encode()))
+        front.stdin.flush()
+        answers: list[dict[str, Any]] = []
+        while len(answers) < 2:
+            body = read_message(front.stdout)
+            assert body is not None
+            message = json.loads(body)
+            if "method" not in message:
+                answers.append(message)
+        front.stdin.close()
+    assert [one["id"] for one in answers] == [7, 7]
+    assert answers[0]["error"]["code"] == -32600
+    assert "capabilities" in answers[1]["result"]
+
+
 def test_the_hub_ends_after_its_last_editor(hubs: Hubs) -> None:
     """It cleans up behind itself, and a second one never begins."""
     command = [sys.executable, "-m", "lsp_stablecode", "hub", "--linger", "1.5"]

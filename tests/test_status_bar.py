@@ -115,6 +115,16 @@ async def test_short_rests_are_not_told(
     assert bar.told == [busy]
 
 
+async def test_rest_is_told_when_it_begins(session: Session, bar: Bar) -> None:
+    await session.load_model()
+    session.model.rest_after_s = 0.01
+    await asyncio.sleep(0.05)
+    for model in session.pool:
+        model.rest_if_idle()
+    rest = Status("Inactive", False, "The model rests until it is asked.")
+    assert bar.told[-1] == rest
+
+
 async def test_a_failed_computation_is_a_warning(
     session: Session, bar: Bar, monkeypatch: pytest.MonkeyPatch
 ) -> None:

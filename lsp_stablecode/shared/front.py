@@ -44,6 +44,7 @@ _STEADY_S = 60.0
 _FORGOTTEN_S = 600.0
 
 _REQUEST_FAILED = -32803
+_INVALID_REQUEST = -32600
 _NOT_INITIALIZED = -32002
 _EMPTY = {
     "textDocument/inlineCompletion": {"items": []},
@@ -161,7 +162,12 @@ class Front:
         if method == "shutdown":
             self._was_shut_down = True
         if "id" in message:
-            self._pending[_key(message["id"])] = message, time.monotonic()
+            key = _key(message["id"])
+            if key in self._pending:
+                text = "a request with this id waits for its answer"
+                self._write_error(message, _INVALID_REQUEST, text)
+                return
+            self._pending[key] = message, time.monotonic()
             is_first = message is self._mirror.initialize
             if not is_first and not self._is_responsive:
                 self._answer_empty(message)
