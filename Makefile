@@ -4,6 +4,9 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Most tests wait for a server of their own; what is measured is measured in bounds wide
+# enough for a neighbour. 0 runs one test after the other.
+WORKERS ?= 2
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -41,7 +44,7 @@ demo: $(STAMP) ## watch a real model complete a real file through the server
 
 .PHONY: test
 test: $(STAMP) ## run the tests (all but slow, editor and gpu)
-	$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(FAST)" $(ARGS)
 
 .PHONY: slow
 slow: $(STAMP) ## run the slow tests (minutes, up to 24 GiB of memory)

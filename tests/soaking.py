@@ -13,7 +13,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,12 @@ class Sample:
     num_completions: int
     rss_bytes: int
     seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_edits:8,} edits {self.num_completions:7,} completions "
+            f"{self.rss_bytes / 2**20:8.1f} MiB {self.seconds:7.0f} s"
+        )
 
 
 @dataclass
@@ -128,12 +134,11 @@ async def soak(
     *,
     sample_every: int,
     seed: int = 0,
-) -> list[Sample]:
-    """Let one editor work on a server of its own; return the server's memory.
+) -> AsyncIterator[Sample]:
+    """Let one editor work on a server of its own; yield the server's memory.
 
     ``sample_every`` counts completions.
     """
-    samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         connection = Connection(folder, settings={"maxNewTokens": 8, "debounceMs": 0})
@@ -153,40 +158,29 @@ async def soak(
             while one.num_edits < num_edits:
                 done = one.num_completions + sample_every
                 await one.work(min(num_edits, done * one.edits_per_completion))
-                samples.append(
-                    Sample(
-                        one.num_edits,
-                        one.num_completions,
-                        process.memory_info().rss,
-                        time.perf_counter() - started,
-                    )
+                yield Sample(
+                    one.num_edits,
+                    one.num_completions,
+                    process.memory_info().rss,
+                    time.perf_counter() - started,
                 )
         finally:
             await connection.stop()
-    return samples
 
 
-def main() -> None:
+async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="echo")
     parser.add_argument("--edits", type=int, default=100_000)
     parser.add_argument("--completions", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=500)
     options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt, ServerFailedError):
-        for one in asyncio.run(
-            soak(
-                options.model,
-                options.edits,
-                options.completions,
-                sample_every=options.every,
-            )
-        ):
-            print(
-                f"{one.num_edits:8,} edits {one.num_completions:7,} completions "
-                f"{one.rss_bytes / 2**20:8.1f} MiB {one.seconds:7.0f} s"
-            )
+    async for one in soak(
+        options.model, options.edits, options.completions, sample_every=options.every
+    ):
+        print(one, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt, ServerFailedError):
+        asyncio.run(main())

@@ -16,7 +16,7 @@ def growth(samples: list[Sample], warm_completions: int) -> float:
 
 async def test_memory_is_flat_over_thousands_of_edits() -> None:
     """Documents come and go, suggestions are taken; a bound that a leak would break."""
-    samples = await soak("echo", 5_000, 500, sample_every=100)
+    samples = [one async for one in soak("echo", 5_000, 500, sample_every=100)]
     assert samples[-1].num_edits >= 5_000
     assert samples[-1].num_completions >= 500
     assert growth(samples, 200) < 0.05, samples
@@ -29,7 +29,8 @@ async def test_memory_is_flat_over_thousands_of_edits() -> None:
 )
 async def test_memory_is_flat_over_a_hundred_thousand_edits(model: str) -> None:
     """After 100,000 edits and 10,000 completions as after 1,000, within 2 %."""
-    samples = await soak(model, 100_000, 10_000, sample_every=_WARM_COMPLETIONS)
-    for one in samples:
-        print(one)
+    samples = []
+    async for one in soak(model, 100_000, 10_000, sample_every=_WARM_COMPLETIONS):
+        print(one, flush=True)
+        samples.append(one)
     assert abs(growth(samples, _WARM_COMPLETIONS)) < 0.02, samples
