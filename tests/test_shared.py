@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -337,6 +338,37 @@ async def test_a_front_is_light(join: Join, hubs: Hubs) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert imported.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_front_starts_soon(hubs: Hubs) -> None:
+    """From the process's beginning to the editor's first answer, an engine running."""
+    command = [sys.executable, "-m", "lsp_stablecode", "serve", "--shared"]
+    params = {"processId": None, "rootUri": None, "capabilities": {}}
+    begin = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    times_ms = []
+    with contextlib.ExitStack() as fronts:
+        for _ in range(12):
+            started_s = time.perf_counter()
+            front = fronts.enter_context(
+                subprocess.Popen(
+                    [*command, "--model", "echo"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            fronts.callback(front.kill)
+            assert front.stdin is not None
+            assert front.stdout is not None
+            front.stdin.write(frame(json.dumps(begin).encode()))
+            front.stdin.flush()
+            assert read_message(front.stdout) is not None
+            times_ms.append(1000 * (time.perf_counter() - started_s))
+            assert psutil.Process(front.pid).memory_info().rss < 80e6
+    # The first one starts the engine's process too.
+    median_ms = statistics.median(times_ms[1:])
+    print(f"first {times_ms[0]:.0f} ms, others' median {median_ms:.0f} ms")
+    assert median_ms < 200
 
 
 @pytest.mark.parametrize("arguments", [("--no-such-option",), ("--device", "toaster")])
