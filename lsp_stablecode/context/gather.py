@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -72,9 +73,13 @@ class _Kept:
 
 
 class Gatherer:
-    """Gathers context for all documents of a session; one thread at a time."""
+    """Gathers context for all documents of a session.
+
+    A model's thread does, and while another model takes its place the other's too.
+    """
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._cuts: LRUCache[str, _Cut] = LRUCache(_MOST_CHARACTERS_CACHED, _size_of)
         self._closed: deque[str] = deque()
         self._kept: dict[str, _Kept] = {}
@@ -105,9 +110,17 @@ class Gatherer:
         From key to key it stays the same, but for what
         docs/decisions/0011-context.md names.
         """
-        here = surroundings
         if budget_tokens <= 0:
             return ()
+        with self._one_at_a_time:
+            return self._gather(surroundings, budget_tokens, count_tokens)
+
+    def _gather(
+        self,
+        here: Surroundings,
+        budget_tokens: int,
+        count_tokens: Callable[[str], int],
+    ) -> tuple[ContextChunk, ...]:
         while self._closed:
             self._forget_cuts(self._closed.popleft())
         self._forget_counts_of_others(count_tokens)
