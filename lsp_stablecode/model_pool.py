@@ -145,9 +145,12 @@ class SharedModel:
             def report(progress: LoadProgress) -> None:
                 loop.call_soon_threadsafe(self._show, progress)
 
-            self._loading = self.worker.load(self.options, report)
+            def load() -> Future[Engine]:
+                self._loading = self.worker.load(self.options, report)
+                return self._loading
+
             try:
-                state = await _state_after(self._loading)
+                state = await _state_after(load)
             except asyncio.CancelledError:
                 # Another load has taken its place.
                 if this_load == self._num_loads:
@@ -155,8 +158,8 @@ class SharedModel:
                 return
         if this_load == self._num_loads:
             self.state = state
-            self._show(None)
             self._settled.set()
+            self._show(None)
 
     def rest_if_idle(self) -> None:
         """Release the weights if nobody has used them for as long as users say."""
@@ -197,7 +200,7 @@ class ModelPool:
         self._counting = threading.Lock()
         self._keeps_unused = keeps_unused
         self._models: dict[EngineOptions, SharedModel] = {}
-        self._endings: set[asyncio.Future[None]] = set()
+        self._endings: set[asyncio.Future[Any]] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def __iter__(self) -> Iterator[SharedModel]:
@@ -266,14 +269,18 @@ class ModelPool:
                     self._end(model)
 
     async def _until_room(self) -> None:
-        """Wait for all that ends; what takes too long is no more waited for."""
+        """Wait for all that ends, each as long as that may take."""
         if self._endings:
-            await asyncio.wait(list(self._endings), timeout=_END_TIMEOUT_S)
+            await asyncio.wait(list(self._endings))
 
     def _end(self, model: SharedModel) -> None:
         """Let a model release everything, when what it is at has ended."""
         self._forget(model)
-        ending = asyncio.wrap_future(model.worker.finish())
+        finishing = asyncio.wrap_future(model.worker.finish())
+        # Whoever loads something waits for it until then, and nobody any more after.
+        ending = asyncio.ensure_future(
+            asyncio.wait([finishing], timeout=_END_TIMEOUT_S)
+        )
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
 
@@ -282,9 +289,9 @@ class ModelPool:
             del self._models[model.options]
 
 
-async def _state_after(loading: Future[Engine]) -> ModelState:
+async def _state_after(load: Callable[[], Future[Engine]]) -> ModelState:
     try:
-        engine = await asyncio.wrap_future(loading)
+        engine = await asyncio.wrap_future(load())
     except StablecodeError as error:
         return ModelState("failed", str(error))
     except Exception as error:

@@ -50,7 +50,6 @@ class RegularFile:
         self.num_bytes = status.st_size
         self._mtime_ns = status.st_mtime_ns
         self._lock = threading.Lock()
-        self._is_open = True
 
     def read(self, start: int, count: int) -> bytes:
         """Return ``count`` bytes at ``start``."""
@@ -75,9 +74,10 @@ class RegularFile:
 
     def close(self) -> None:
         """Close it; a second time does nothing."""
-        if self._is_open:
-            self._is_open = False
-            os.close(self._handle)
+        # Another file may have the number next.
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
     def __enter__(self) -> Self:
         return self

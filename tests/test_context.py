@@ -456,3 +456,22 @@ def test_two_models_threads_take_turns() -> None:
         found = threads.map(lambda place: gatherer.gather(place, 300, count), places)
     assert list(found) == [_gather(place) for place in places]
     assert most_at_once == 1
+
+
+def test_all_that_may_be_looked_at_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long: what were dropped of it would be cut anew each time."""
+    cut: list[str] = []
+
+    def chunks(uri: str, *rest: object) -> object:
+        cut.append(uri)
+        return chunks_of(uri, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gather, "chunks_of", chunks)
+    gatherer = Gatherer()
+    long = "# taxes of all orders, and what else there is\n" * 5_000
+    others = tuple(_open(f"long{number}.md", long) for number in range(63))
+    log = _open("log.txt", long * 30)
+    for typed in "tax":
+        _gather(_place(f"{typed}|", others=(*others, log)), gatherer)
+        gatherer._kept.clear()
+    assert len(cut) == len(set(cut)) >= 64

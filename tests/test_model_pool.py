@@ -225,6 +225,46 @@ async def test_who_leaves_while_a_model_waits_for_room_leaves_nothing(
     pool.close()
 
 
+async def test_what_ends_slowly_is_waited_for_once(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by everybody who loads something for as long as a download takes."""
+    monkeypatch.setattr(pool_module, "_END_TIMEOUT_S", 0.2)
+    pool = ModelPool()
+    one = Person(pool)
+    first = asyncio.ensure_future(one.host.load(ECHO))
+    while not gate.loading:
+        await asyncio.sleep(0.01)
+    second = asyncio.ensure_future(one.host.load(SLOW))
+    while len(gate.loading) < 2:
+        await asyncio.sleep(0.01)
+    # The first one has not ended yet, and is waited for no more.
+    other = Person(pool)
+    third = asyncio.ensure_future(other.host.load(EngineOptions("echo:2")))
+    await asyncio.sleep(0.05)
+    assert gate.loading == ["echo", "echo:1", "echo:2"]
+    gate.is_open.set()
+    assert await first is None
+    states = await asyncio.gather(second, third)
+    assert [state and state.name for state in states] == ["ready", "ready"]
+    pool.close()
+
+
+async def test_a_load_that_cannot_begin_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker_module.EngineWorker, "load", fail)
+    pool = ModelPool()
+    state = await asyncio.wait_for(Person(pool).host.load(ECHO), 10)
+    assert state is not None
+    assert state.name == "failed"
+    assert "can't start new thread" in state.message
+    pool.close()
+
+
 async def test_who_changes_his_mind_at_once_gets_what_he_said_last(gate: Gate) -> None:
     """And nobody loads what nobody wants any more."""
     gate.is_open.set()

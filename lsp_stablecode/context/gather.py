@@ -39,8 +39,10 @@ __all__ = [
 ]
 
 _MOST_DOCUMENTS_KEPT = 8
-_MOST_CHARACTERS_CACHED = 4_000_000
+# All that a request may look at: what were dropped of it would be cut anew each time.
+_MOST_CHARACTERS_CACHED = 20_000_000
 _MOST_COUNTS_CACHED = 1024
+_MOST_CLOSED = 1024
 _CUT_CHARACTERS = 1000  # what even an empty text's chunks take
 _WINDOW_CHARACTERS = 12_000
 _FAR_CHARACTERS = 40_000
@@ -81,7 +83,7 @@ class Gatherer:
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
         self._cuts: LRUCache[str, _Cut] = LRUCache(_MOST_CHARACTERS_CACHED, _size_of)
-        self._closed: deque[str] = deque()
+        self._closed: deque[str] = deque(maxlen=_MOST_CLOSED)
         self._kept: dict[str, _Kept] = {}
         self._finder = ImportFinder()
         self._counts: LRUCache[str, int] = LRUCache(_MOST_COUNTS_CACHED)
@@ -110,9 +112,11 @@ class Gatherer:
         From key to key it stays the same, but for what
         docs/decisions/0011-context.md names.
         """
-        if budget_tokens <= 0:
-            return ()
         with self._one_at_a_time:
+            while self._closed:
+                self._forget_cuts(self._closed.popleft())
+            if budget_tokens <= 0:
+                return ()
             return self._gather(surroundings, budget_tokens, count_tokens)
 
     def _gather(
@@ -121,8 +125,6 @@ class Gatherer:
         budget_tokens: int,
         count_tokens: Callable[[str], int],
     ) -> tuple[ContextChunk, ...]:
-        while self._closed:
-            self._forget_cuts(self._closed.popleft())
         self._forget_counts_of_others(count_tokens)
         kept = self._kept.pop(here.uri, None) or _Kept(Selection())
         self._kept[here.uri] = kept
@@ -303,8 +305,8 @@ class Gatherer:
 
 
 def _size_of(cut: _Cut) -> int:
-    # A text that is longer than all that may be kept is kept alone.
-    return min(_CUT_CHARACTERS + len(cut.text), _MOST_CHARACTERS_CACHED)
+    # No more of a text is cut.
+    return _CUT_CHARACTERS + min(len(cut.text), MOST_DOCUMENT_CHARACTERS)
 
 
 def _edits_by_uri(

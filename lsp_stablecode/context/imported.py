@@ -19,8 +19,8 @@ _MOST_FILES = 64
 _MOST_FILE_BYTES = 256 * 1024
 _MOST_BYTES = 1024 * 1024
 _MOST_FOLLOWED = 2
-_MOST_CHARACTERS_KEPT = 4_000_000
 _READ_CHARACTERS = 1000  # what even an empty file takes
+_MOST_CHARACTERS_KEPT = _MOST_FILES * (_MOST_FILE_BYTES + _READ_CHARACTERS)
 _MOST_DOCUMENTS = 8
 # After so many uses the disk is looked at again: a file may have come.
 _MOST_USES = 20

@@ -55,7 +55,7 @@ def is_secret(path: Path) -> bool:
 _OTHER_URI = re.compile(r"(?P<scheme>[\w.+-]+):(?://[^/?#]*+)?(?P<path>[^?#]*+)")
 # More than any list of patterns holds.
 _MOST_BYTES = 1_000_000
-_MOST_FILES_KEPT = 256  # more than are open and imported at a time
+_MOST_FILES_KEPT = 512  # more than are open and imported at a time, with their links
 _MOST_FOLDERS_KEPT = 1024
 # An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
 _GIT_OBJECT = re.compile(r"/\.git//[^/]*+/")

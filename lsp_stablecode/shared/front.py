@@ -152,6 +152,10 @@ class Front:
             self._forward(body)
             self._exit_code = 0 if self._was_shut_down else 1
             return
+        if "id" in message and _key(message["id"]) in self._pending:
+            text = "a request with this id waits for its answer"
+            self._write_error(message, _INVALID_REQUEST, text)
+            return
         self._mirror.note(message)
         if self._mirror.initialize is None:
             if "id" in message:
@@ -162,12 +166,7 @@ class Front:
         if method == "shutdown":
             self._was_shut_down = True
         if "id" in message:
-            key = _key(message["id"])
-            if key in self._pending:
-                text = "a request with this id waits for its answer"
-                self._write_error(message, _INVALID_REQUEST, text)
-                return
-            self._pending[key] = message, time.monotonic()
+            self._pending[_key(message["id"])] = message, time.monotonic()
             is_first = message is self._mirror.initialize
             if not is_first and not self._is_responsive:
                 self._answer_empty(message)
