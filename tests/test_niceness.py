@@ -93,9 +93,11 @@ class Computing:
 
     def close(self) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)
         self._reader.join(10)
+        self._process.stdout.close()
 
 
 @contextmanager
