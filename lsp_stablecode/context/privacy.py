@@ -132,7 +132,7 @@ class Privacy:
         self._ignore_files: LRUCache[str, _IgnoreFile] = LRUCache(_MOST_FOLDERS_KEPT)
         self._roots: LRUCache[str, str | None] = LRUCache(_MOST_FOLDERS_KEPT)
         self._known: LRUCache[str, tuple[_Stamps, bool]] = LRUCache(_MOST_FILES_KEPT)
-        self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FILES_KEPT)
+        self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FOLDERS_KEPT)
 
     def reason(self, path: Path | None) -> str:
         """Return why a file stays out, or nothing.
@@ -184,10 +184,10 @@ class Privacy:
         return "ignored" if ignored else ""
 
     def _is_ignored(self, path: Path) -> bool:
-        text = os.fspath(path)
-        sources = self._sources.get(text)
+        text, folder = os.fspath(path), os.fspath(path.parent)
+        sources = self._sources.get(folder)
         if sources is None:
-            sources = self._sources[text] = self._ignore_sources(path)
+            sources = self._sources[folder] = self._ignore_sources(path.parent)
         stamps = tuple(_stamp(source) for source, _ in sources)
         known = self._known.get(text)
         if known is not None and known[0] == stamps:
@@ -196,9 +196,9 @@ class Privacy:
         self._known[text] = (stamps, ignored)
         return ignored
 
-    def _ignore_sources(self, path: Path) -> tuple[_Source, ...]:
-        """Return the files that may ignore a path, the farthest first."""
-        root = self._root_of(path.parent)
+    def _ignore_sources(self, parent: Path) -> tuple[_Source, ...]:
+        """Return the files that may ignore what is in a folder, the farthest first."""
+        root = self._root_of(parent)
         if root is None:
             return ()
         folder = Path(root)
@@ -207,7 +207,7 @@ class Privacy:
             (_exclude_file(folder), folder),
             (os.path.join(folder, ".gitignore"), folder),
         ]
-        for part in path.parent.relative_to(root).parts:
+        for part in parent.relative_to(root).parts:
             folder = folder / part
             sources.append((os.path.join(folder, ".gitignore"), folder))
         return tuple(sources)
