@@ -155,7 +155,7 @@ def test_words_and_lines_are_accepted_and_the_server_told(
     window.wait_for_ghost(BLOCK)
     window.press("Control+ArrowRight")
     window.wait_for_ghost(BLOCK.removeprefix("ze"))
-    assert window.line == "    size"
+    window.wait(lambda: window.line == "    size", "the accepted word")
     # Typed characters count as taken, but taking them is no acceptance.
     window.type(" =")
     window.wait_for_ghost(BLOCK.removeprefix("ze ="))
@@ -733,8 +733,9 @@ def test_the_starter_model_completes(
     picture("menu")
     window.press("Escape")
     window.wait_for_editor()
-    ghost = window.ghost
+    ghost, before = window.ghost, window.line
     window.press("Tab")
+    window.wait(lambda: window.line != before, "what the key does")
     # Before an indented suggestion VS Code keeps Tab for the indentation.
     if window.line == ghost[:4]:
         window.press("Tab")
