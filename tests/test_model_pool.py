@@ -141,6 +141,11 @@ class Gate:
         self.loading.remove(options.model)
         return load_engine(options, *rest)
 
+    async def until_loading(self, number: int) -> None:
+        """Wait until so many stand here."""
+        while len(self.loading) < number:
+            await asyncio.sleep(0.01)
+
 
 async def test_who_leaves_while_it_loads_finds_it_again(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
@@ -150,8 +155,7 @@ async def test_who_leaves_while_it_loads_finds_it_again(
     pool = ModelPool(keeps_unused=True)
     one, other = Person(pool), Person(pool)
     first = asyncio.ensure_future(one.host.load(ECHO))
-    while not gate.loading:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(1)
     one.host.close()
     await asyncio.sleep(0.1)  # The pool looks around ten times.
     second = asyncio.ensure_future(other.host.load(ECHO))
@@ -171,8 +175,7 @@ async def test_who_switches_while_it_loads_waits_for_that(gate: Gate) -> None:
     pool = ModelPool()
     one = Person(pool)
     first = asyncio.ensure_future(one.host.load(ECHO))
-    while not gate.loading:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(1)
     second = asyncio.ensure_future(one.host.load(SLOW))
     await asyncio.sleep(0.1)
     gate.is_open.set()
@@ -188,8 +191,7 @@ async def test_who_joins_a_model_that_waits_for_room_waits_too(gate: Gate) -> No
     pool = ModelPool(keeps_unused=True)
     one, other = Person(pool), Person(pool)
     loads = [asyncio.ensure_future(one.host.load(ECHO))]
-    while not gate.loading:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(1)
     loads.append(asyncio.ensure_future(one.host.load(SLOW)))
     await asyncio.sleep(0.05)
     loads.append(asyncio.ensure_future(other.host.load(SLOW)))
@@ -212,8 +214,7 @@ async def test_who_leaves_while_a_model_waits_for_room_leaves_nothing(
     pool = ModelPool(keeps_unused=True)
     one = Person(pool)
     loads = [asyncio.ensure_future(one.host.load(ECHO))]
-    while not gate.loading:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(1)
     loads.append(asyncio.ensure_future(one.host.load(SLOW)))
     await asyncio.sleep(0.05)
     one.host.close()
@@ -233,11 +234,9 @@ async def test_what_ends_slowly_is_waited_for_once(
     pool = ModelPool()
     one = Person(pool)
     first = asyncio.ensure_future(one.host.load(ECHO))
-    while not gate.loading:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(1)
     second = asyncio.ensure_future(one.host.load(SLOW))
-    while len(gate.loading) < 2:
-        await asyncio.sleep(0.01)
+    await gate.until_loading(2)
     # The first one has not ended yet, and is waited for no more.
     other = Person(pool)
     third = asyncio.ensure_future(other.host.load(EngineOptions("echo:2")))

@@ -103,7 +103,7 @@ def shared_totals(shared: SharedRun) -> dict[str, Any]:
     """Return what the editors had, one by one, and how evenly it was shared."""
     editors = [_editor(run) for run in shared.runs]
     # What is answered from memory takes some ten milliseconds, what the model computes
-    # a hundred times that: who was suggested more of which is no matter of fairness.
+    # many times that: who was suggested more of which is no matter of fairness.
     medians = [one["computed_ms"] for one in editors if one["computed_ms"] is not None]
     every = [ms for run in shared.runs for ms in _answers_ms(run)]
     warm = [size for at_s, size in shared.memory if at_s >= _warm_from_s(shared)]
