@@ -652,10 +652,10 @@ CALLBACK gets a list of items, unless anything has happened meanwhile."
 
 (defun lsp-stablecode--ask (buffer)
   "Ask for suggestions at point in BUFFER, if it is still before the user."
-  (when (and (buffer-live-p buffer) (eq buffer (window-buffer)))
+  (when (buffer-live-p buffer)
     (with-current-buffer buffer
       (setq lsp-stablecode--timer nil)
-      (when lsp-stablecode-mode
+      (when (and lsp-stablecode-mode (eq buffer (window-buffer)))
         (lsp-stablecode--request
          nil (lambda (items) (when items (lsp-stablecode--show items))))))))
 

@@ -42,30 +42,48 @@ def emacs_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared_emacs(
-    emacs_installation: Installation, emacs_project: Path
-) -> Iterator[Emacs]:
-    """Start one Emacs for all tests that need no other, set up as the page says."""
-    emacs = Emacs(
-        emacs_installation,
-        init=documented_init("Install"),
-        settings=ALONE,
-        file=emacs_project / "shapes.py",
-    )
-    try:
-        emacs.wait_ready("shapes.py")
-        yield emacs
-    finally:
-        emacs.close()
+def shared_emacs(emacs_installation: Installation) -> Iterator[list[Emacs]]:
+    """Hold the Emacs of all tests that need no other, while there is one."""
+    shared: list[Emacs] = []
+    yield shared
+    for one in shared:
+        one.close()
 
 
 @pytest.fixture
-def emacs(shared_emacs: Emacs) -> Iterator[Emacs]:
-    """Lend the shared Emacs, and clear up what the test has left in it."""
-    yield shared_emacs
-    if shared_emacs.lisp("(minibuffer-depth)") > 0:
-        shared_emacs.dismiss()
-    shared_emacs.lisp(_RESET)
+def emacs(
+    request: pytest.FixtureRequest,
+    shared_emacs: list[Emacs],
+    emacs_installation: Installation,
+    emacs_project: Path,
+) -> Iterator[Emacs]:
+    """Lend the shared Emacs, set up as the page says, and clear up after the test.
+
+    What a test that failed has left is nobody else's: the next one gets a new Emacs.
+    """
+    num_failed = request.session.testsfailed
+    if not shared_emacs:
+        one = Emacs(
+            emacs_installation,
+            init=documented_init("Install"),
+            settings=ALONE,
+            file=emacs_project / "shapes.py",
+        )
+        try:
+            one.wait_ready("shapes.py")
+        except BaseException:
+            one.close()
+            raise
+        shared_emacs.append(one)
+    [one] = shared_emacs
+    yield one
+    if request.session.testsfailed > num_failed:
+        shared_emacs.remove(one)
+        one.close()
+        return
+    if one.lisp("(minibuffer-depth)") > 0:
+        one.dismiss()
+    one.lisp(_RESET)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ here, ``sender``, and the ``message``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -31,16 +32,18 @@ def forward(source: IO[bytes], target: IO[bytes], sender: str, record: int) -> N
         entry = {"time": time.perf_counter(), "sender": sender}
         if not header or len(body) < length:
             break
+        # One write, so that no line is broken by another thread's; and written before
+        # it is handed on, so that no answer stands before what it answers.
+        line = json.dumps(entry)[:-1].encode()
+        line += b', "message": ' + body.strip() + b"}\n"
+        os.write(record, line)
         try:
             target.write(header + b"\r\n" + body)
             target.flush()
         except BrokenPipeError:
             break
-        # One write, so that no line is broken by another thread's.
-        line = json.dumps(entry)[:-1].encode()
-        line += b', "message": ' + body.strip() + b"}\n"
-        os.write(record, line)
-    target.close()
+    with contextlib.suppress(BrokenPipeError):
+        target.close()
 
 
 def main() -> int:
@@ -56,14 +59,20 @@ def main() -> int:
         (sys.stdin.buffer, server.stdin, "client"),
         (server.stdout, sys.stdout.buffer, "server"),
     ]
-    for source, target, sender in pairs:
+    threads = [
         threading.Thread(
             target=forward, args=(source, target, sender, record), daemon=True
-        ).start()
-    return server.wait()
+        )
+        for source, target, sender in pairs
+    ]
+    for one in threads:
+        one.start()
+    status = server.wait()
+    # What it said last is handed on, too.
+    threads[-1].join(5)
+    return status
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    os._exit(abs(status))
+    # A thread may be reading still.
+    os._exit(abs(main()))
