@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lsp_stablecode.context import user_ignore
 from lsp_stablecode.context.privacy import (
     Privacy,
     glob_of,
@@ -251,6 +252,79 @@ def test_the_users_own_ignore_file(
     assert privacy.reason(root / "a" / "scratch.md") == ""
     assert privacy.reason(root / "only.py") == "ignored"
     assert privacy.reason(root / "a" / "only.py") == ""
+
+
+@needs_git
+@pytest.mark.parametrize("place", ["user", "included", "repository"])
+def test_the_ignore_file_that_git_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """``core.excludesFile`` replaces the usual file, wherever git reads it from."""
+    home = tmp_path / "hÖme of me"
+    root = tmp_path / "root"
+    (home / ".config" / "git").mkdir(parents=True)
+    (home / ".config" / "git" / "ignore").write_text("usual.py\n")
+    (home / "my ignore").write_text("scratch.py\n")
+    root.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    # As in an editor that ``git commit`` has started elsewhere.
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere" / ".git"))
+    told = "[core]\n\texcludesFile = ~/my ignore\n"
+    subprocess.run(
+        ["git", "init", "-q", root],
+        check=True,
+        env={one: value for one, value in os.environ.items() if one != "GIT_DIR"},
+    )
+    if place == "user":
+        (home / ".gitconfig").write_text(told, "utf-8")
+    elif place == "included":
+        (home / "work.inc").write_text(told, "utf-8")
+        (home / ".gitconfig").write_text(
+            f'[includeIf "gitdir:{root.as_posix()}/"]\n\tpath = work.inc\n', "utf-8"
+        )
+    else:
+        with (root / ".git" / "config").open("a", encoding="utf-8") as file:
+            file.write(told)
+    privacy = Privacy([root])
+    assert privacy.reason(root / "a" / "scratch.py") == "ignored"
+    assert privacy.reason(root / "usual.py") == ""
+    (home / "my ignore").write_text("")
+    assert privacy.reason(root / "a" / "scratch.py") == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="programs are found otherwise")
+@pytest.mark.parametrize("git", ["none", "sleeps", "fails", "of the workspace"])
+def test_without_gits_word_its_usual_file_counts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    git: str,
+) -> None:
+    """No git, or one that does not answer: said, and the rest is as usual."""
+    monkeypatch.setattr(user_ignore, "_TIMEOUT_S", 0.2)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "git").mkdir(parents=True)
+    (tmp_path / "config" / "git" / "ignore").write_text("scratch.py\n")
+    root, programs = tmp_path / "root", tmp_path / "bin"
+    (root / ".git").mkdir(parents=True)
+    programs.mkdir()
+    ran = tmp_path / "ran"
+    does = "exec /bin/sleep 60" if git == "sleeps" else "echo broken >&2; exit 3"
+    if git != "none":
+        (programs / "git").write_text(f"#!/bin/sh\n: > '{ran}'\n{does}\n")
+        (programs / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", "." if git == "of the workspace" else str(programs))
+    monkeypatch.chdir(programs)
+    privacy = Privacy([root])
+    assert privacy.reason(root / "scratch.py") == "ignored"
+    assert privacy.reason(root / "a.py") == ""
+    assert ran.exists() == (git in ("sleeps", "fails"))
+    warnings = [one for one in caplog.messages if "git could not say" in one]
+    assert len(warnings) == (git in ("sleeps", "fails"))
+    assert git != "fails" or "broken" in warnings[0]
 
 
 def test_worktrees_and_submodules(tmp_path: Path) -> None:

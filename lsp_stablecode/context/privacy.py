@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pathspec
 from cachetools import LRUCache
 
+from lsp_stablecode.context.user_ignore import user_ignore_file
 from lsp_stablecode.context.words import word_set
 
 _SECRET_GLOBS = word_set(
@@ -108,11 +109,9 @@ class Privacy:
 
     ``exclude`` are the user's globs, as in ``.gitignore``, of the workspace's folders
     or of the whole file system. What git ignores is read from the repository of each
-    file, nearer files above farther ones, and from the user's own ignore file where
-    git looks for one by itself; ``core.excludesFile`` is not read, which takes git's
-    configuration with all its includes. Files are read again when they change. Of a
-    link, and of what lies in a linked folder, both names count. One thread at a time
-    may ask.
+    file, nearer files above farther ones, and from the file of what the user ignores
+    everywhere. Files are read again when they change. Of a link, and of what lies in a
+    linked folder, both names count. One thread at a time may ask.
     """
 
     def __init__(
@@ -128,9 +127,9 @@ class Privacy:
         self._exclude_absolute = pathspec.GitIgnoreSpec.from_lines(
             one for one in globs if Path(one).is_absolute()
         )
-        self._user_ignore = _user_ignore()
         self._ignore_files: LRUCache[str, _IgnoreFile] = LRUCache(_MOST_FOLDERS_KEPT)
         self._roots: LRUCache[str, str | None] = LRUCache(_MOST_FOLDERS_KEPT)
+        self._user_ignores: LRUCache[str, str] = LRUCache(_MOST_FOLDERS_KEPT)
         self._known: LRUCache[str, tuple[_Stamps, bool]] = LRUCache(_MOST_FILES_KEPT)
         self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FOLDERS_KEPT)
 
@@ -203,7 +202,7 @@ class Privacy:
             return ()
         folder = Path(root)
         sources = [
-            (self._user_ignore, folder),
+            (self._user_ignore(root), folder),
             (_exclude_file(folder), folder),
             (os.path.join(folder, ".gitignore"), folder),
         ]
@@ -211,6 +210,12 @@ class Privacy:
             folder = folder / part
             sources.append((os.path.join(folder, ".gitignore"), folder))
         return tuple(sources)
+
+    def _user_ignore(self, root: str) -> str:
+        known = self._user_ignores.get(root)
+        if known is None:
+            known = self._user_ignores[root] = user_ignore_file(root)
+        return known
 
     def _root_of(self, folder: Path) -> str | None:
         """Return the nearest folder above with ``.git``, else the workspace's."""
@@ -365,9 +370,3 @@ def _read_regular(path: str | Path) -> bytes:
         return b""
     with open(path, "rb") as file:
         return file.read(_MOST_BYTES)
-
-
-def _user_ignore() -> str:
-    """Return the file of what the user ignores in all repositories, where git looks."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(home, "git", "ignore")
