@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from model.backend import Backend
+from model.convert import count_gguf_weights
 from model.decoder_config import DecoderConfig, read_decoder_config
 from model.device import Placement, choose_device, choose_threads, place
 from model.directory import read_config
@@ -73,7 +74,7 @@ def load_backend(
 ) -> LoadedBackend:
     """Load a model's weights where they are computed fastest.
 
-    ``prepared`` may lack its weights where the kernels pack them from the original;
+    ``prepared`` may lack its weights where the kernels pack them from a GGUF file;
     ``with_weights`` brings them. Raises a ``StablecodeError`` that says what to do.
     """
     device = choose_device(options.device)
@@ -304,8 +305,13 @@ def _reason(error: StablecodeError) -> str:
 
 
 def count_weights(prepared: PreparedModel) -> int:
-    """Return how many numbers a model's weights are, from the files' headers."""
+    """Return how many numbers a model's weights are, from the files' headers.
+
+    The starter's are known.
+    """
     paths = check_directory(prepared.directory)
+    if not paths and prepared.gguf is not None:
+        return count_gguf_weights(prepared.gguf)
     if not paths and prepared.entry is not None:
         return prepared.entry.num_parameters
     return sum(

@@ -11,16 +11,18 @@ from model import starter
 from model.catalog import CatalogEntry
 from model.convert import (
     NO_WEIGHTS,
+    Conversion,
     Source,
     build_once,
     convert_gguf,
-    converted_bytes,
+    count_gguf_weights,
     sha256_of,
     usable,
 )
 from model.interface import ProgressCallback
 
 DTYPE = "bfloat16"
+_ELEMENT_BYTES = 2
 _STARTER_WEIGHT_BYTES = 1_260_400_000
 
 
@@ -71,14 +73,20 @@ def gguf_directory(path: Path, *, weights: bool = True) -> Path:
     return cache_directory() / "models" / (name if weights else f"{name}-bare")
 
 
-def is_current_gguf(directory: Path, path: Path, dtype: str = DTYPE) -> bool:
-    """Return whether a usable conversion was made from the file as it is now."""
-    conversion = usable(directory, dtype)
+def current_conversion(path: Path) -> Conversion | None:
+    """Return the record of a GGUF file's conversion, if there is a usable one."""
+    return _current(path, weights=True) or _current(path, weights=False)
+
+
+def _current(path: Path, *, weights: bool) -> Conversion | None:
+    """Return the record of what was made from the file as it is now."""
+    directory = gguf_directory(path, weights=weights)
+    conversion = usable(directory, DTYPE if weights else NO_WEIGHTS)
     if conversion is None:
-        return False
+        return None
     stat = path.stat()
     made_from = (conversion.source.num_bytes, conversion.source.mtime_ns)
-    return made_from == (stat.st_size, stat.st_mtime_ns)
+    return conversion if made_from == (stat.st_size, stat.st_mtime_ns) else None
 
 
 def prepare_gguf(
@@ -88,7 +96,12 @@ def prepare_gguf(
     *,
     weights: bool = True,
 ) -> Path:
-    """Return the converted GGUF file, converting it if it is new or has changed."""
+    """Return the converted GGUF file, converting it if it is new or has changed.
+
+    Where the weights are there already, that will do for who wants none.
+    """
+    if not weights and _current(path, weights=True) is not None:
+        return gguf_directory(path)
     directory = gguf_directory(path, weights=weights)
     dtype = DTYPE if weights else NO_WEIGHTS
 
@@ -105,13 +118,10 @@ def prepare_gguf(
             progress=progress,
         )
 
-    if not is_current_gguf(directory, path, dtype):
-        num_bytes = converted_bytes(path, DTYPE) if weights else 0
-        build_once(
-            directory,
-            num_bytes,
-            lambda: is_current_gguf(directory, path, dtype),
-            build,
-            progress,
-        )
+    def is_current() -> bool:
+        return _current(path, weights=weights) is not None
+
+    if not is_current():
+        num_bytes = _ELEMENT_BYTES * count_gguf_weights(path) if weights else 0
+        build_once(directory, num_bytes, is_current, build, progress)
     return directory

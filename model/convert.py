@@ -149,13 +149,10 @@ def convert_gguf(
     _write_json(directory / "conversion.json", asdict(record))
 
 
-def converted_bytes(gguf: Path, dtype: str = "bfloat16") -> int:
-    """Return the size the converted weights will have; reads the header only."""
-    item_bytes = 4 if dtype == "float32" else 2
-    with GgufFile(gguf) as file:
-        return sum(t.num_rows * t.row_elements for t in file.tensors.values()) * (
-            item_bytes
-        )
+def count_gguf_weights(path: Path) -> int:
+    """Return how many numbers a GGUF file's tensors are; reads the header only."""
+    with GgufFile(path) as file:
+        return sum(one.num_rows * one.row_elements for one in file.tensors.values())
 
 
 def _tokenizer_config(file: GgufFile) -> dict[str, Any]:

@@ -48,16 +48,16 @@ def is_model(directory: Path | None) -> bool:
     )
 
 
-def check_model(directory: Path) -> dict[str, Any]:
+def check_model(directory: Path, *, weights: bool = True) -> dict[str, Any]:
     """Check that a directory holds a loadable, harmless model; return its config.
 
-    Reads headers only. Raises ``UnknownModelError``, ``UnsafeWeightsError``,
-    ``UnsupportedArchitectureError``, ``WeightsCorruptError``,
-    ``WeightsNotFoundError`` or ``TokenizerError``.
+    Without ``weights`` they may be elsewhere. Reads headers only. Raises
+    ``UnknownModelError``, ``UnsafeWeightsError``, ``UnsupportedArchitectureError``,
+    ``WeightsCorruptError``, ``WeightsNotFoundError`` or ``TokenizerError``.
     """
     config = read_config(directory)
     _check_model_type(directory, config)
-    if not check_directory(directory):
+    if weights and not check_directory(directory):
         pickles = [p for p in directory.iterdir() if p.suffix in PICKLE_SUFFIXES]
         if pickles:
             raise UnsafeWeightsError(

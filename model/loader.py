@@ -115,8 +115,9 @@ def load_engine(
             progress=report,
         )
 
-    # The kernels read the starter's own file; torch wants it converted.
-    prepared = prepare_model(weights=options.dtype != "auto")
+    # The kernels read a GGUF file as it is; torch wants it converted.
+    is_for_kernels = options.dtype == "auto" and choose_device(options.device) == "cpu"
+    prepared = prepare_model(weights=not is_for_kernels)
     report(LoadProgress("load tokenizer"))
     tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")
     prompts = PromptBuilder(

@@ -102,7 +102,7 @@ class PeerPrompts:
 
     def __init__(self, name: str) -> None:
         """Read the tokenizer. Raises what ``prepare`` raises."""
-        prepared = prepare(name)
+        prepared = prepare(name, weights=False)
         self._vocabulary_size = len(vocabulary(prepared.directory))
         self._tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")
         self._dialect = DIALECTS[prepared.dialect]

@@ -21,8 +21,7 @@ from model.catalog import (
 from model.conversions import (
     DTYPE,
     cache_directory,
-    gguf_directory,
-    is_current_gguf,
+    current_conversion,
     prepare_gguf,
     prepare_starter,
     starter_directory,
@@ -101,10 +100,9 @@ def prepare(
 ) -> PreparedModel:
     """Return a model's directory, downloading if allowed and converting if need be.
 
-    Without ``weights`` the starter's are left in its packages, for whoever packs them.
-
-    ``name`` is a catalogue name, a directory, a GGUF file or a hub repository.
-    Raises a ``ModelError`` that says what is wrong and what to do.
+    Without ``weights`` those of the starter and of a GGUF file are left where they
+    are, for whoever packs them. ``name`` is a catalogue name, a directory, a GGUF file
+    or a hub repository. Raises a ``ModelError`` that says what is wrong and what to do.
     """
     located = locate(name, allow_download, progress)
     if located.kind == "starter":
@@ -113,10 +111,10 @@ def prepare(
         return describe(directory, located, located.entry)
     assert located.path is not None
     if located.kind == "gguf":
-        directory = prepare_gguf(located.path, located.entry, progress)
+        directory = prepare_gguf(located.path, located.entry, progress, weights=weights)
     else:
         directory = located.path
-    check_model(directory)
+    check_model(directory, weights=weights or located.kind != "gguf")
     described = describe(directory, located, confirmed_entry(directory, located))
     gguf = located.path if located.kind == "gguf" else None
     return replace(described, gguf=gguf)
@@ -241,9 +239,8 @@ def _verify_gguf(path: Path, progress: ProgressCallback | None) -> str:
     with GgufFile(path) as file:
         header = Header(file)
         num_tensors = len(map_tensors(header, family_of(header)))
-    directory = gguf_directory(path)
-    conversion = read_conversion(directory)
-    if conversion is None or not is_current_gguf(directory, path):
+    conversion = current_conversion(path)
+    if conversion is None:
         return f"{path.name}: {num_tensors} tensors, all within the file."
     if sha256_of(path, progress) != conversion.source.sha256:
         raise WeightsCorruptError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,7 @@ def test_changed_or_damaged_weights_are_packed_again(
         assert packed.stat().st_mtime_ns > before
 
 
-def test_a_gguf_file_is_kept_as_it_is(tmp_path: Path, cache: Path) -> None:
-    """Its blocks move over; the embedding and the rest come from it too."""
+def _gguf(tmp_path: Path) -> Path:
     path = tmp_path / "model.gguf"
     model = random_model(
         Qwen2Config(
@@ -100,24 +101,70 @@ def test_a_gguf_file_is_kept_as_it_is(tmp_path: Path, cache: Path) -> None:
         arch=gguf.MODEL_ARCH.QWEN2,
         quantization=gguf.GGMLQuantizationType.Q8_0,
     )
+    return path
+
+
+def test_a_gguf_file_is_kept_as_it_is(tmp_path: Path, cache: Path) -> None:
+    """Its blocks move over; the embedding and the rest come from it too.
+
+    Its weights are written once, and not for torch as well.
+    """
+    path = _gguf(tmp_path)
     engine = _load(path)
     assert engine.info.dtype == "q8+q6"
     assert "as the model's file holds" in " ".join(engine.info.notes)
-    assert engine.fill(_ASK).candidates
+    text = engine.fill(_ASK).candidates[0].text
+    assert list(cache.rglob("*.safetensors")) == [_packed_file(cache)]
+    written = _packed_file(cache).stat().st_mtime_ns
+    # Whoever asks for another format has it converted.
+    assert _load(path, dtype="float32").fill(_ASK).candidates
+    [converted] = (cache / "models").glob("*/model.safetensors")
+    # Then that will do for who packs, too.
+    shutil.rmtree(next(one for one in converted.parent.parent.glob("*-bare")))
+    assert _load(path).fill(_ASK).candidates[0].text == text
+    assert _packed_file(cache).stat().st_mtime_ns == written
+    assert not list((cache / "models").glob("*-bare"))
 
 
-@pytest.mark.parametrize("dtype", ["auto", "int8", "int4"])
-def test_without_a_compiler_torch_serves_and_says_so(
-    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_room_for_a_gguf_file_is_said_before_the_work(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slower, and visible in status with what to install."""
+    """How many weights there are is read in the file itself."""
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
+    with pytest.raises(StablecodeError, match="GiB"):
+        _load(_gguf(tmp_path))
+    assert not (cache / "packed").exists()
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the kernels be compiled by nobody."""
     monkeypatch.setenv("CC", "/no/such/cc")
     compiler.kernels_key.cache_clear()
     monkeypatch.setattr(compiler, "load_kernels", compiler.load_kernels.__wrapped__)
-    try:
-        engine = _load(_model(tmp_path), dtype=dtype)
-    finally:
-        compiler.kernels_key.cache_clear()
+    yield
+    compiler.kernels_key.cache_clear()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_a_gguf_file_is_converted(
+    tmp_path: Path, cache: Path
+) -> None:
+    """Torch has no use for the file itself."""
+    engine = _load(_gguf(tmp_path))
+    assert engine.info.backend.startswith("native torch")
+    assert engine.fill(_ASK).candidates
+    [converted] = cache.rglob("*.safetensors")
+    assert converted.name == "model.safetensors"
+
+
+@pytest.mark.usefixtures("no_compiler")
+@pytest.mark.parametrize("dtype", ["auto", "int8", "int4"])
+def test_without_a_compiler_torch_serves_and_says_so(
+    dtype: str, tmp_path: Path
+) -> None:
+    """Slower, and visible in status with what to install."""
+    engine = _load(_model(tmp_path), dtype=dtype)
     assert engine.info.backend.startswith("native torch")
     notes = " ".join(engine.info.notes)
     assert "not our kernels" in notes

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -121,6 +122,23 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path) -> None:
     again = weights.prepare(str(path))
     assert again.directory == prepared.directory
     assert record.stat().st_mtime_ns > first
+
+
+def test_of_a_gguf_file_the_weights_may_stay_where_they_are(tmp_path: Path) -> None:
+    """For who reads the file itself: all the rest is there, as it is with them."""
+    path = tmp_path / "small.gguf"
+    make_gguf(path)
+    bare = weights.prepare(str(path), weights=False)
+    assert not (bare.directory / "model.safetensors").exists()
+    assert bare.gguf == path
+    assert bare.has_gguf
+    assert "SHA-256 as when it was converted" in weights.verify(str(path))
+    whole = weights.prepare(str(path))
+    assert (whole.directory / "model.safetensors").exists()
+    assert replace(bare, directory=whole.directory) == whole
+    assert weights.prepare(str(path), weights=False).directory == whole.directory
+    os.utime(path, ns=(1, 1))
+    assert weights.prepare(str(path), weights=False).directory == bare.directory
 
 
 def test_a_known_file_name_brings_the_catalogue_entry(tmp_path: Path) -> None:
