@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 
 # The names of sockets are short, and those of tests' folders are not.
 SHORT_FOLDERS = "/tmp" if Path("/tmp").is_dir() else None
+_END_S = 30.0
 
 
 class Hubs:
@@ -43,12 +45,17 @@ class Hubs:
 
     def kill(self) -> None:
         """Kill them all, also those that are stopped."""
-        for process in self.processes():
+        killed = self.processes()
+        for process in killed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if hasattr(signal, "SIGCONT"):
                     process.send_signal(signal.SIGCONT)
                 process.kill()
-                process.wait(10)
+        # Not psutil's wait: who has not taken notice of its child's end keeps a zombie.
+        deadline_s = time.monotonic() + _END_S
+        while not set(killed).isdisjoint(self.processes()):
+            assert time.monotonic() < deadline_s, "a hub does not end"
+            time.sleep(0.01)
 
 
 @contextmanager

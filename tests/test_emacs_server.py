@@ -300,7 +300,7 @@ def test_the_engine_that_editors_share(
     emacs.wait_ghost(REST)
     engine = emacs.hubs.process()
     engine.kill()
-    engine.wait(10)
+    emacs.wait(lambda: engine not in emacs.hubs.processes(), "it ends")
     emacs.type_text("ze")
     emacs.wait(lambda: emacs.hubs.processes() not in ([], [engine]), "another engine")
     emacs.wait_ready(emacs.buffer().name)
