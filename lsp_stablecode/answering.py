@@ -1,4 +1,7 @@
-"""How a query comes to its answer: remembered, or computed on the engine's thread."""
+"""How a query comes to its answer: remembered, or computed on the engine's thread.
+
+What other documents say is gathered before, on the thread of the files.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from lsp_stablecode.completion import (
     num_candidates_wanted,
     to_remember,
 )
+from lsp_stablecode.errors import FilesSilentError
+from lsp_stablecode.file_thread import FileThread
+from lsp_stablecode.gathering import Gathered, gather, wants_context
 from lsp_stablecode.history import History
 from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
@@ -31,17 +37,19 @@ logger = logging.getLogger(__name__)
 
 
 class Answerer:
-    """Answers queries. Lives on the event loop; the engine's thread gathers context."""
+    """Answers queries. Lives on the event loop; the files' thread gathers context."""
 
     def __init__(
         self,
         scheduler: Scheduler,
+        files: FileThread,
         model: ModelHost,
         history: History,
         notices: Notices,
         status: StatusReporter,
     ) -> None:
         self._scheduler = scheduler
+        self._files = files
         self._model = model
         self._history = history
         self._notices = notices
@@ -49,9 +57,7 @@ class Answerer:
         self._memory = SuggestionMemory()
         self._num_forgotten = 0
         self._gatherer: Gatherer | None = None
-        self._look_ahead = LookAhead(
-            scheduler, self._memory, history, self._gatherer_there
-        )
+        self._look_ahead = LookAhead(scheduler, self._memory, history, self._gather)
 
     async def answer(self, ticket: Ticket, query: Query, settings: Settings) -> Outcome:
         """Answer a request, and look ahead from its answer.
@@ -76,7 +82,7 @@ class Answerer:
 
     def prepare(self) -> None:
         """Import what gathers context, so that the first request need not wait."""
-        self._model.worker.run(lambda _: self._gatherer_there(), Priority.LOOK_AHEAD)
+        self._files.run(self._gatherer_there)
 
     def note_close(self, uri: str) -> None:
         """Let what was read of a closed document go."""
@@ -93,6 +99,11 @@ class Answerer:
     ) -> Outcome:
         """Ask the model, and remember what it says."""
         num_forgotten = self._num_forgotten
+        try:
+            gathered = await ticket.attend(self._gather(query, settings))
+        except FilesSilentError as error:
+            logger.warning("%s", error)
+            return Outcome("empty:slow-files")
 
         def job(engine: Engine, cancel: CancelFlag) -> Outcome:
             # A request cancelled while it waited its turn costs nothing.
@@ -102,7 +113,7 @@ class Answerer:
                 engine,
                 query,
                 settings,
-                gatherer=self._gatherer_there(),
+                gathered=gathered,
                 known=known,
                 cancel=cancel,
             )
@@ -141,8 +152,17 @@ class Answerer:
         self._status.note_failure(message)
         return Outcome("empty:error")
 
+    async def _gather(self, query: Query, settings: Settings) -> Gathered:
+        """Gather context. Raises ``FilesSilentError``."""
+        engine = self._model.worker.engine
+        if engine is None or not wants_context(query, settings):
+            return Gathered()
+        return await self._files.ask(
+            lambda: gather(engine, query, settings, self._gatherer_there())
+        )
+
     def _gatherer_there(self) -> Gatherer:
-        """Return what gathers context; only the engine's thread calls this."""
+        """Return what gathers context; only the files' thread calls this."""
         if self._gatherer is None:
             from lsp_stablecode.context.gather import Gatherer, prepare
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from lsp_stablecode.asking import ask
 from lsp_stablecode.context.rendering import display_path, repository_name
+from lsp_stablecode.gathering import Gathered, token_limit
 from lsp_stablecode.indentation import USUAL_UNIT, in_unit, lead_of
 from lsp_stablecode.judgement.cliff import make_token_rule
 from lsp_stablecode.judgement.judge import least_first_line_of
@@ -24,19 +23,11 @@ from lsp_stablecode.stops import make_stop_rule
 from lsp_stablecode.suggestions import Known, Suggested
 from model import (
     CancelFlag,
-    ContextChunk,
     Engine,
     FillRequest,
 )
 
-logger = logging.getLogger(__name__)
-
-if TYPE_CHECKING:
-    # Its grammars and ranking are imported on the engine's thread, at the first need.
-    from lsp_stablecode.context.gather import Gatherer
-
-# Of a prompt, how much other documents may take.
-_CONTEXT_SHARE = 0.375
+_NOTHING = Gathered()
 # What editors put right of the cursor when its opener is typed.
 _AUTO_CLOSED = {")": "(", "]": "[", "}": "{", '"': '"', "'": "'", "`": "`"}
 
@@ -74,12 +65,12 @@ def generate(
     query: Query,
     settings: Settings,
     *,
-    gatherer: Gatherer | None = None,
+    gathered: Gathered = _NOTHING,
     known: Known | None = None,
     cancel: CancelFlag | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Ask the model, with what ``gatherer`` finds. Runs on the engine's thread.
+    """Ask the model, with what was ``gathered``. Runs on the engine's thread.
 
     Unless it was asked for by hand, what is less sure than the query's thresholds is
     withheld. What is ``known`` here stays the first suggestion, so that asking by
@@ -96,13 +87,11 @@ def generate(
             engine,
             typed,
             settings,
-            gatherer=gatherer,
+            gathered=gathered,
             cancel=cancel,
             on_text=on_text,
         )
         return _led_by(lead, outcome)
-    context = _gather(engine, query, settings, gatherer)
-    gather_ms = (time.perf_counter() - started) * 1000
     around = query.surroundings
     threshold, token_rule = 0.0, None
     if query.thresholds is not None and not query.explicit:
@@ -112,7 +101,7 @@ def generate(
     request = FillRequest(
         prefix=query.prefix,
         suffix=_told_suffix(query),
-        max_new_tokens=_token_limit(settings, engine.info.context_tokens),
+        max_new_tokens=token_limit(settings, engine.info.context_tokens),
         fim_order=settings.fim_order,
         temperature=settings.temperature,
         num_candidates=num_candidates_wanted(query, settings),
@@ -120,7 +109,7 @@ def generate(
         token_rule=token_rule,
         prefix_start_line=query.prefix_start_line,
         heal=True,
-        context=context,
+        context=gathered.context,
         path=display_path(around.path, around.folders) if around else "",
         repository=repository_name(around.folders, around.path) if around else "",
     )
@@ -153,32 +142,15 @@ def generate(
         candidates=result.candidates,
         fim_order=result.fim_order,
         statistics=result.statistics,
-        total_ms=(time.perf_counter() - started) * 1000,
+        total_ms=gathered.took_ms + (time.perf_counter() - started) * 1000,
         removed=finished[0].removed if finished else (),
         withheld=tuple(one for one in wanted if one not in suggestions),
         threshold=threshold,
-        context=context,
+        context=gathered.context,
         parts=result.parts,
         healed=result.healed,
-        gather_ms=gather_ms,
+        gather_ms=gathered.took_ms,
     )
-
-
-def _gather(
-    engine: Engine, query: Query, settings: Settings, gatherer: Gatherer | None
-) -> tuple[ContextChunk, ...]:
-    """Return what of other documents the prompt should hold."""
-    if gatherer is None or query.surroundings is None or not settings.context:
-        return ()
-    num_tokens = engine.info.context_tokens
-    room = num_tokens - _token_limit(settings, num_tokens)
-    budget = int(room * _CONTEXT_SHARE)
-    try:
-        return gatherer.gather(query.surroundings, budget, engine.count_tokens)
-    except (OSError, RuntimeError, ValueError):
-        # What is odd about another file must not cost this one its suggestions.
-        logger.exception("no context could be gathered")
-        return ()
 
 
 def _indented(one: Finished, query: Query) -> Finished:
@@ -224,15 +196,6 @@ def _again(one: Suggested, prefix: str, suffix: str, shape: Shape) -> Finished:
         one.text, prefix, suffix, shape, one.finish_reason, is_remembered=True
     )
     return replace(finished, confidence=one.confidence, origin=one.origin)
-
-
-def _token_limit(settings: Settings, context_tokens: int) -> int:
-    """Return the most tokens worth generating.
-
-    At least half of the context is the prompt's. A line has as many as a block: few
-    are long, and half a long one is of no use.
-    """
-    return min(settings.max_new_tokens, context_tokens // 2)
 
 
 def to_remember(outcome: Outcome, request: int = 0) -> tuple[Suggested, ...]:

@@ -8,6 +8,7 @@
     │   ├── DocumentDecodeError          the file's bytes are not UTF-8
     │   ├── DocumentNotOpenError         the editor never opened it, or has closed it
     │   └── PositionError                a line or column outside the file
+    ├── FilesSilentError                 a file system that does not answer
     ├── RecordingError                   a recorded session that cannot be used
     └── SettingsError                    a setting of the wrong type
 
@@ -41,6 +42,10 @@ class PositionError(DocumentError):
 
 class SettingsError(StablecodeError):
     """Settings, or one of them, are not of the type they have to be."""
+
+
+class FilesSilentError(StablecodeError):
+    """A file system does not answer: a network's, or a disk that is too busy."""
 
 
 class RecordingError(StablecodeError):

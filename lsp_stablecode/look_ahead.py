@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from lsp_stablecode.completion import generate, to_remember
+from lsp_stablecode.errors import FilesSilentError
+from lsp_stablecode.gathering import Gathered
 from lsp_stablecode.history import History
 from lsp_stablecode.lexis import split_at_cursor
 from lsp_stablecode.load import MachineLoad
@@ -27,9 +28,6 @@ from lsp_stablecode.shape import decide_shape
 from lsp_stablecode.suggestions import SuggestionMemory
 from lsp_stablecode.worker import Priority
 from model import CancelFlag, Engine
-
-if TYPE_CHECKING:
-    from lsp_stablecode.context.gather import Gatherer
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +64,12 @@ class LookAhead:
         scheduler: Scheduler,
         memory: SuggestionMemory,
         history: History,
-        gatherer: Callable[[], Gatherer],
+        gather: Callable[[Query, Settings], Awaitable[Gathered]],
     ) -> None:
         self._scheduler = scheduler
         self._memory = memory
         self._history = history
-        self._gatherer = gatherer
+        self._gather = gather
         self._load = MachineLoad()
         self._shown: _Shown | None = None
         self._begun: tuple[_Place, Ticket] | None = None
@@ -141,13 +139,15 @@ class LookAhead:
                     return
                 if self._scheduler.is_idle and not ticket.cancel.is_set():
                     await self._compute(ticket, ahead, settings)
-        except Superseded:
+        except (Superseded, FilesSilentError):
             pass
         except Exception:
             # Whoever asks for the same will be told.
             logger.exception("looking ahead failed")
 
     async def _compute(self, ticket: Ticket, ahead: Query, settings: Settings) -> None:
+        gathered = await ticket.attend(self._gather(ahead, settings))
+
         def job(engine: Engine, cancel: CancelFlag) -> Outcome:
             if cancel.is_set():
                 return Outcome("cancelled")
@@ -155,7 +155,7 @@ class LookAhead:
                 engine,
                 ahead,
                 settings,
-                gatherer=self._gatherer(),
+                gathered=gathered,
                 cancel=cancel,
             )
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, TypeVar
@@ -84,16 +84,23 @@ class Ticket:
         if self._superseded.done():
             raise Superseded
         future = self._scheduler.run(self, job, priority)
-        work: asyncio.Future[Any] = asyncio.wrap_future(future)
-        work.add_done_callback(_consume)
+        return await self.attend(asyncio.wrap_future(future))
+
+    async def attend(self, work: Awaitable[T]) -> T:
+        """Wait for some work that is this request's.
+
+        Raises ``Superseded`` as soon as that is known; what is still queued is skipped
+        then, and what runs may read the flag.
+        """
+        future: asyncio.Future[Any] = asyncio.ensure_future(work)
+        future.add_done_callback(_consume)
         await asyncio.wait(
-            [work, self._superseded], return_when=asyncio.FIRST_COMPLETED
+            [future, self._superseded], return_when=asyncio.FIRST_COMPLETED
         )
         if self._superseded.done():
-            # Skips a job still queued; one that runs reads the flag.
             future.cancel()
             raise Superseded
-        result: T = work.result()
+        result: T = future.result()
         return result
 
 

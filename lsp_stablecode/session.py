@@ -1,7 +1,7 @@
 """One editor's session: the life of a request, from the wire to its answer.
 
 Lives on the event loop and knows nothing of pygls: ``server.py`` translates. The
-engine is on the worker's thread.
+engine is on the worker's thread, and files are looked at on another.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 from lsp_stablecode.answering import Answerer
 from lsp_stablecode.document_store import Change
 from lsp_stablecode.documents import Document, PositionEncoding, num_characters
-from lsp_stablecode.errors import DocumentNotOpenError
+from lsp_stablecode.errors import DocumentNotOpenError, FilesSilentError
 from lsp_stablecode.explanation import explain
+from lsp_stablecode.file_thread import FileThread
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
 from lsp_stablecode.metrics import Metrics
@@ -64,13 +65,19 @@ class Session:
         self.editor = ""
         self._is_closed = False
         self._place: Document | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._scheduler = Scheduler(lambda: self.model.worker)
         self._history = History(tracer)
         self._offered = Offered()
         self._taste = Taste(learns=base_settings.learn_from_use)
+        self._files = FileThread()
         self._answerer = Answerer(
-            self._scheduler, self.model, self._history, self.notices, self.status
+            self._scheduler,
+            self._files,
+            self.model,
+            self._history,
+            self.notices,
+            self.status,
         )
 
     # --- settings and model ------------------------------------------------
@@ -136,6 +143,7 @@ class Session:
         self.status.close()
         self._history.close()
         self._taste.close()
+        self._files.close()
         for task in self._tasks:
             task.cancel()
         self._is_closed = True
@@ -228,9 +236,6 @@ class Session:
         selected: Selected | None,
         indent_unit: str,
     ) -> Outcome:
-        silence = self._look_at(document)
-        if silence:
-            return Outcome(f"empty:{silence}")
         query = make_query(
             document,
             *(selected.end if selected else position),
@@ -251,6 +256,10 @@ class Session:
             ),
             thresholds=self._taste.thresholds(self.settings.least_confidence),
         )
+        # All that may change meanwhile was read before.
+        silence = await ticket.attend(self._look_at(document))
+        if silence:
+            return Outcome(f"empty:{silence}")
         if self.model.state.name == "resting":
             self._wake()
         return await self._answerer.answer(ticket, query, self.settings)
@@ -261,13 +270,26 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _look_at(self, document: Document | None) -> str:
-        """Name why nothing is suggested where the user is now, or return nothing."""
-        self._place, silence = document, ""
+    def _look_at(self, document: Document | None) -> asyncio.Task[str]:
+        """Begin to find out why nothing is suggested where the user is now, if so."""
+        self._place = document
+        task = asyncio.ensure_future(self._why_silent(document))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _why_silent(self, document: Document | None) -> str:
+        silence = ""
         if document is not None:
-            off = self.switch.why_off(document.language_id)
-            silence = off or self.workspace.why_private(document)
-        self.status.note_place(silence)
+            silence = self.switch.why_off(document.language_id)
+        if document is not None and not silence:
+            try:
+                silence = await self._files.ask(self.workspace.why_private(document))
+            except FilesSilentError as error:
+                logger.warning("%s", error)
+                silence = "slow-files"
+        if self._place is document:
+            self.status.note_place(silence)
         return silence
 
     # --- what becomes of suggestions ----------------------------------------

@@ -25,6 +25,7 @@ _SILENCES = {
     "excluded": "No suggestions here: the setting exclude names this file.",
     "secret": "No suggestions here: the file's name says that it is secret.",
     "unreadable": "No suggestions here: this file cannot be looked at.",
+    "slow-files": "No suggestions now: the file system does not answer.",
 }
 
 

@@ -1,12 +1,12 @@
 """What an editor has open, where the user edits, and what of it a prompt may hold.
 
-Lives on the event loop. A request takes a frozen picture of it, ``Surroundings``, to
-the engine's thread.
+Lives on the event loop and looks at no file. A request takes a frozen picture of it,
+``Surroundings``, to the thread that does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -30,9 +30,7 @@ class Workspace:
         self.folders: list[Path] = []
         self._edits = RecentEdits()
         self._exclude = exclude
-        # One for this thread and one for the engine's: they keep what they read.
         self._privacy = Privacy((), exclude)
-        self._privacy_elsewhere = Privacy((), exclude)
 
     def exclude(self, globs: tuple[str, ...]) -> None:
         """Keep what matches the user's globs out of every prompt from now on."""
@@ -52,15 +50,22 @@ class Workspace:
         """Forget where a closed document was edited."""
         self._edits.forget(uri)
 
-    def why_private(self, document: Document) -> str:
-        """Return why a document stays out of prompts, or nothing."""
+    def why_private(self, document: Document) -> Callable[[], str]:
+        """Return what finds out, on the files' thread, why a document stays out.
+
+        Of prompts, that is; it returns nothing for one that may enter them.
+        """
         self._renew_privacy()
-        return self._why_private(self._uri_of_file(document))
+        uri, privacy = self._uri_of_file(document), self._privacy
+        path = path_of(uri)
+        if path is None:
+            return lambda: privacy.reason_by_name(path_within(uri))
+        return lambda: privacy.reason(path)
 
     def surroundings(
         self, document: Document, line: int, prefix: str, suffix: str, *, explicit: bool
     ) -> Surroundings:
-        """Return what is known of a place, for the engine's thread."""
+        """Return what is known of a place, for the files' thread."""
         self._renew_privacy()
         return Surroundings(
             uri=document.uri,
@@ -73,13 +78,13 @@ class Workspace:
             others=tuple(islice(self._others(document), _MOST_OTHERS)),
             edits=self._edits.regions,
             folders=self._privacy.folders,
-            privacy=self._privacy_elsewhere,
+            privacy=self._privacy,
         )
 
     def _others(self, document: Document) -> Iterator[OpenText]:
         """Yield the documents that may tell something of another one's surroundings.
 
-        What has a path is asked about where it is gathered, in the engine's thread.
+        Whether their names or files are private is asked where they are gathered.
         """
         own = self.documents.notebook_of(document.uri)
         for one in self.documents:
@@ -88,26 +93,13 @@ class Workspace:
                 continue
             uri = notebook.uri if notebook else one.uri
             path = path_of(uri)
-            if path is None and not self._is_open_to_others(one, uri):
+            # Old versions, answers of servers and other machines' files stay out:
+            # nobody knows what is in them, and they were opened to be looked at.
+            is_cell = uri != one.uri
+            if path is None and not is_cell and scheme_of(uri) not in _SCHEMES_WRITTEN:
                 continue
-            yield OpenText(one.uri, path, one.language_id, one.version, one.text)
-
-    def _is_open_to_others(self, document: Document, uri: str) -> bool:
-        """Tell whether a document without a file of its own may be shown elsewhere.
-
-        Old versions, answers of servers and other machines' files may not: nobody
-        knows what is in them, and they were opened to be looked at.
-        """
-        is_cell = uri != document.uri
-        is_written_here = is_cell or scheme_of(uri) in _SCHEMES_WRITTEN
-        return is_written_here and not self._why_private(uri)
-
-    def _why_private(self, uri: str) -> str:
-        """Return why a file, or what has its name elsewhere, stays out of prompts."""
-        path = path_of(uri)
-        if path is None:
-            return self._privacy.reason_by_name(path_within(uri))
-        return self._privacy.reason(path)
+            name = path_within(uri) if path is None else path
+            yield OpenText(one.uri, path, one.language_id, one.version, one.text, name)
 
     def _uri_of_file(self, document: Document) -> str:
         """Return the URI of a document, of a cell that of its notebook."""
@@ -118,4 +110,3 @@ class Workspace:
         wanted = tuple(self.folders), self._exclude
         if (self._privacy.folders, self._privacy.exclude) != wanted:
             self._privacy = Privacy(*wanted)
-            self._privacy_elsewhere = Privacy(*wanted)

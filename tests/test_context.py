@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -434,28 +433,6 @@ def test_texts_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         gatherer.note_close(key)
     _gather(_place("|", others=()), gatherer)
     assert not gatherer._cuts
-
-
-def test_two_models_threads_take_turns() -> None:
-    """While one model takes another's place, both may gather for a session."""
-    gatherer = Gatherer()
-    names = ("first.py", "second.py")
-    places = [_place("value_added_tax(|", name) for name in names]
-    counting: list[int] = []
-    most_at_once = 0
-
-    def count(text: str) -> int:
-        nonlocal most_at_once
-        counting.append(1)
-        most_at_once = max(most_at_once, len(counting))
-        time.sleep(0.001)
-        counting.pop()
-        return _count(text)
-
-    with ThreadPoolExecutor(2) as threads:
-        found = threads.map(lambda place: gatherer.gather(place, 300, count), places)
-    assert list(found) == [_gather(place) for place in places]
-    assert most_at_once == 1
 
 
 def test_all_that_may_be_looked_at_is_cut_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from lsp_stablecode.completion import generate
 from lsp_stablecode.context.gather import Gatherer
 from lsp_stablecode.context.place import OpenText, Surroundings
+from lsp_stablecode.gathering import gather
 from lsp_stablecode.query import Query
 from lsp_stablecode.settings import Settings
 from model import Engine, EngineOptions, load_engine
@@ -92,7 +93,8 @@ def test_names_of_open_files_are_completed(engine: Engine, tmp_path: Path) -> No
         query = Query(prefix, suffix, 0, "python", False, around)
         for context in num_right:
             settings = replace(Settings(), context=context)
-            outcome = generate(engine, query, settings, gatherer=Gatherer())
+            gathered = gather(engine, query, settings, Gatherer())
+            outcome = generate(engine, query, settings, gathered=gathered)
             text = outcome.suggestions[0].text if outcome.suggestions else ""
             num_right[context] += text.startswith(function + "(")
     assert num_right[True] >= 5

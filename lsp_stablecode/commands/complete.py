@@ -19,6 +19,7 @@ from lsp_stablecode.documents import Document
 from lsp_stablecode.errors import PositionError
 from lsp_stablecode.explanation import explain, explanation_lines
 from lsp_stablecode.files import read_document
+from lsp_stablecode.gathering import gather
 from lsp_stablecode.languages import language_of
 from lsp_stablecode.outcome import Outcome
 from lsp_stablecode.postprocess import Finished
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if not options.json:
         # Only JSON has room for more than the best one.
         settings = replace(settings, candidates=1)
-    outcome = generate(engine, query, settings, gatherer=Gatherer())
+    gathered = gather(engine, query, settings, Gatherer())
+    outcome = generate(engine, query, settings, gathered=gathered)
     tracer.record("completion", uri=document.uri, explicit=True, **describe(outcome))
     if options.json:
         result = to_json(outcome, engine.info, line, column, load_ms)

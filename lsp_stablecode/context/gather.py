@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -75,13 +74,9 @@ class _Kept:
 
 
 class Gatherer:
-    """Gathers context for all documents of a session.
-
-    A model's thread does, and while another model takes its place the other's too.
-    """
+    """Gathers context for all documents of a session, on the thread of its files."""
 
     def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
         self._cuts: LRUCache[str, _Cut] = LRUCache(_MOST_CHARACTERS_CACHED, _size_of)
         self._closed: deque[str] = deque(maxlen=_MOST_CLOSED)
         self._kept: dict[str, _Kept] = {}
@@ -103,7 +98,7 @@ class Gatherer:
 
     def gather(
         self,
-        surroundings: Surroundings,
+        here: Surroundings,
         budget_tokens: int,
         count_tokens: Callable[[str], int],
     ) -> tuple[ContextChunk, ...]:
@@ -112,19 +107,10 @@ class Gatherer:
         From key to key it stays the same, but for what
         docs/decisions/0011-context.md names.
         """
-        with self._one_at_a_time:
-            while self._closed:
-                self._forget_cuts(self._closed.popleft())
-            if budget_tokens <= 0:
-                return ()
-            return self._gather(surroundings, budget_tokens, count_tokens)
-
-    def _gather(
-        self,
-        here: Surroundings,
-        budget_tokens: int,
-        count_tokens: Callable[[str], int],
-    ) -> tuple[ContextChunk, ...]:
+        while self._closed:
+            self._forget_cuts(self._closed.popleft())
+        if budget_tokens <= 0:
+            return ()
         self._forget_counts_of_others(count_tokens)
         kept = self._kept.pop(here.uri, None) or _Kept(Selection())
         self._kept[here.uri] = kept
@@ -182,7 +168,7 @@ class Gatherer:
             for one in here.others
             if one.uri != here.uri
             and (one.path is None or one.path != here.path)
-            and not here.privacy.reason(one.path)
+            and not one.why_private(here.privacy)
         ]
 
     def _rank(

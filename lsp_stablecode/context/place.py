@@ -22,13 +22,20 @@ _RECEIVER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OpenText:
-    """An open document."""
+    """An open document. ``name`` is what it is called where it has no file."""
 
     uri: str
     path: Path | None
     language_id: str
     version: int | None
     text: str
+    name: Path | None = None
+
+    def why_private(self, privacy: Privacy) -> str:
+        """Return why it stays out of prompts, or nothing."""
+        if self.path is None and self.name is not None:
+            return privacy.reason_by_name(self.name)
+        return privacy.reason(self.path)
 
 
 @dataclass(frozen=True, slots=True)

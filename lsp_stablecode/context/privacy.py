@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -111,7 +112,7 @@ class Privacy:
     or of the whole file system. What git ignores is read from the repository of each
     file, nearer files above farther ones, and from the file of what the user ignores
     everywhere. Files are read again when they change. Of a link, and of what lies in a
-    linked folder, both names count. One thread at a time may ask.
+    linked folder, both names count. One thread asks: that of a session's files.
     """
 
     def __init__(
@@ -119,7 +120,6 @@ class Privacy:
     ) -> None:
         self.folders = tuple(folders)
         self.exclude = tuple(exclude)
-        self._roofs = tuple(dict.fromkeys((*self.folders, *_reals(self.folders))))
         globs = [glob_of(one) for one in self.exclude]
         self._exclude = pathspec.GitIgnoreSpec.from_lines(globs)
         # ``/home/me/keys/**`` is of the workspace's folder to git; whoever writes it
@@ -132,6 +132,11 @@ class Privacy:
         self._user_ignores: LRUCache[str, str] = LRUCache(_MOST_FOLDERS_KEPT)
         self._known: LRUCache[str, tuple[_Stamps, bool]] = LRUCache(_MOST_FILES_KEPT)
         self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FOLDERS_KEPT)
+
+    @cached_property
+    def _roofs(self) -> tuple[Path, ...]:
+        # Not before somebody asks: that may look at files, and whoever makes one not.
+        return tuple(dict.fromkeys((*self.folders, *_reals(self.folders))))
 
     def reason(self, path: Path | None) -> str:
         """Return why a file stays out, or nothing.

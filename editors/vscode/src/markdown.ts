@@ -76,6 +76,8 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   "empty:excluded": "The setting `exclude` keeps this file out of prompts.",
   "empty:unreadable":
     "This file cannot be looked at, so nothing of it enters a prompt.",
+  "empty:slow-files":
+    "The file system does not answer, so nothing is known of this file.",
   "empty:already-there": "What would follow stands there already.",
   "empty:error": "The model could not answer; the log says why.",
 };
