@@ -28,21 +28,39 @@ class Span(NamedTuple):
     close_length: int
 
 
-# Literals that no quotes alone describe.
+# Literals that no quotes alone describe, after what they may begin with.
 _RAW = {
     "rust": (
-        r"\br(?P<hashes>#+)\"[\s\S]*?\"(?P=hashes)",
-        r"(?<!\w)'(?:\\.[^'\n]*|[^\\'\n])'",
+        ("r", r"\br(?P<hashes>#+)\"[\s\S]*?\"(?P=hashes)"),
+        ("'", r"(?<!\w)'(?:\\.[^'\n]*|[^\\'\n])'"),
     ),
-    "cpp": (r"\b(?:u8|[uUL])?R\"(?P<mark>[^()\s\\]{0,16})\([\s\S]*?\)(?P=mark)\"",),
+    "cpp": (
+        (
+            "uULR",
+            r"\b(?:u8|[uUL])?R\"(?P<mark>[^()\s\\]{0,16})\([\s\S]*?\)(?P=mark)\"",
+        ),
+    ),
 }
 
 
+class _Lexer(NamedTuple):
+    """What finds strings and comments, and what each kind of them is.
+
+    ``beginning`` matches single characters, wherever ``pattern`` can match at all: a
+    search for them is several times faster.
+    """
+
+    pattern: re.Pattern[str]
+    kinds: dict[str, Span]
+    beginning: re.Pattern[str]
+
+
 @lru_cache(maxsize=128)
-def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
+def _lexer(language_id: str) -> _Lexer | None:
     syntax = syntax_of(language_id)
     parts: list[str] = []
     kinds: dict[str, Span] = {}
+    first: set[str] = set()
 
     def add(kind: Inside, opening: str, inner: str, close: str) -> None:
         name = f"g{len(parts)}"
@@ -51,20 +69,25 @@ def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
 
     for opening, close in syntax.regions:
         mark = re.escape(opening)
+        first.add(opening[0])
         add("comment", mark, rf"(?:(?!{re.escape(close)})[\s\S])*+", close)
     if language_id == "csharp":
+        first.update("$@")
         add("string", r'(?:\$@|@\$?)"', r'(?:""|[^"])*+', '"')
-    for raw in _RAW.get(language_id, ()):
+    for begins, raw in _RAW.get(language_id, ()):
+        first.update(begins)
         name = f"g{len(parts)}"
         parts.append(f"(?P<{name}>{raw})")
         kinds[name] = Span(0, 0, "string", True, 1)
     for opening, close in syntax.long_quotes:
         escape = "" if close == "]]" or language_id == "go" else r"\\[\s\S]|"
         inner = rf"(?:{escape}(?!{re.escape(close)})[\s\S])*+"
+        first.add(opening[0])
         add("string", re.escape(opening), inner, close)
     for mark in syntax.comments:
         # elsewhere a number sign is also an operator, a colour or an argument count
         guard = "" if mark != "#" or language_id == "python" else r"(?<!\S)"
+        first.add(mark[0])
         name = f"g{len(parts)}"
         parts.append(rf"(?P<{name}>{guard}{re.escape(mark)}[^\n\r]*)")
         kinds[name] = Span(0, 0, "comment", False, 0)
@@ -73,8 +96,11 @@ def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
         if quote == "'":  # an apostrophe in a word, a digit separator
             prefixes = "rRbBfFuU" if language_id == "python" else "LuU"
             guard += rf"(?:(?<!\w)|(?<=(?<!\w)[{prefixes}])|(?<=(?<!\w)[rRbBfF]{{2}}))"
+        first.add(quote)
         add("string", guard + quote, rf"(?:\\[\s\S]|[^{quote}\\\n\r])*+", quote)
+    beginning = "[" + "".join(map(re.escape, sorted(first))) + "]"
     if syntax is JAVASCRIPT:
+        beginning = rf"{beginning}|(?<=[=(,:!&|?;])\s"
         name = f"g{len(parts)}"
         parts.append(
             rf"(?P<{name}>(?<=[=(,:!&|?;])\s*/(?![*/\s])"
@@ -83,7 +109,7 @@ def _lexer(language_id: str) -> tuple[re.Pattern[str], dict[str, Span]] | None:
         kinds[name] = Span(0, 0, "string", True, 0)
     if not parts:
         return None
-    return re.compile("|".join(parts)), kinds
+    return _Lexer(re.compile("|".join(parts)), kinds, re.compile(beginning))
 
 
 _DEFINITION = re.compile(
@@ -102,8 +128,7 @@ def lex(text: str, language_id: str, *, is_window: bool = True) -> list[Span]:
     lexer = _lexer(language_id)
     if lexer is None:
         return []
-    pattern, kinds = lexer
-    spans = _spans(pattern, kinds, text, 0)
+    spans = _spans(lexer, text, 0)
     openings = tuple(opening for opening, _ in syntax_of(language_id).long_quotes)
     if not is_window or not openings:
         return spans
@@ -112,7 +137,7 @@ def lex(text: str, language_id: str, *, is_window: bool = True) -> list[Span]:
     if not num_defined:
         return spans
     first_end = longs[0].start + longs[0].close_length
-    rest = _spans(pattern, kinds, text, first_end)
+    rest = _spans(lexer, text, first_end)
     first = Span(0, first_end, "string", True, longs[0].close_length)
     strings = [first, *(span for span in rest if span.kind == "string")]
     if _num_definitions(text, strings) >= num_defined:
@@ -135,22 +160,25 @@ def _num_definitions(text: str, strings: list[Span]) -> int:
     )
 
 
-def _spans(
-    pattern: re.Pattern[str], kinds: dict[str, Span], text: str, start: int
-) -> list[Span]:
+def _spans(lexer: _Lexer, text: str, start: int) -> list[Span]:
     spans = []
-    for match in pattern.finditer(text, start):
+    place = start
+    while (begins := lexer.beginning.search(text, place)) is not None:
+        match = lexer.pattern.match(text, begins.start())
+        if match is None:
+            place = begins.end()
+            continue
+        place = match.end()
         name = match.lastgroup or ""
-        kind = kinds[name]
+        kind = lexer.kinds[name]
         closed = kind.closed or (
             kind.close_length > 0 and match.group("c" + name) is not None
         )
-        spans.append(
-            Span(match.start(), match.end(), kind.kind, closed, kind.close_length)
-        )
+        spans.append(Span(match.start(), place, kind.kind, closed, kind.close_length))
     return spans
 
 
+@lru_cache(maxsize=16)  # from key to key the line below a suggestion is asked about
 def mask(text: str, language_id: str) -> tuple[str, Inside]:
     """Return ``text`` with comments blanked and strings' insides underscored.
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_stablecode.lexis import lex, mask
+from lsp_stablecode.lexis import _lexer, _spans, lex, mask
 from lsp_stablecode.shape import Shape, decide_shape
 from lsp_stablecode.syntax import SYNTAXES
 
@@ -204,3 +204,14 @@ def test_spans_are_in_order(text: str, language_id: str) -> None:
     for span in lex(text, language_id):
         assert position <= span.start < span.end <= len(text)
         position = span.end
+
+
+@patient
+@given(texts, languages, st.integers(0, 20))
+def test_spans_are_those_of_one_search(text: str, language_id: str, start: int) -> None:
+    """To look first where a string or comment may begin skips none of them."""
+    lexer = _lexer(language_id)
+    if lexer is None:
+        return
+    found = [one.span() for one in lexer.pattern.finditer(text, start)]
+    assert [(one.start, one.end) for one in _spans(lexer, text, start)] == found

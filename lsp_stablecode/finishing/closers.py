@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from lsp_stablecode.brackets import PAIRS
@@ -55,6 +55,7 @@ class Pairing:
     spans: tuple[Span, ...]
 
 
+@lru_cache(maxsize=16)  # whoever types what is suggested leaves the whole as it was
 def pair_brackets(text: str, language_id: str) -> Pairing:
     """Pair a text's brackets, those in strings and comments left out.
 
