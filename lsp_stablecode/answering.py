@@ -15,8 +15,8 @@ from lsp_stablecode.completion import (
     to_remember,
 )
 from lsp_stablecode.errors import FilesSilentError
-from lsp_stablecode.file_thread import FileThread
-from lsp_stablecode.gathering import Gathered, gather, wants_context
+from lsp_stablecode.file_thread import SLOW_FILES, FileThread, Turn
+from lsp_stablecode.gathering import Gathered, gather, prepare, wants_context
 from lsp_stablecode.history import History
 from lsp_stablecode.look_ahead import LookAhead
 from lsp_stablecode.model_host import ModelHost
@@ -82,7 +82,7 @@ class Answerer:
 
     def prepare(self) -> None:
         """Import what gathers context, so that the first request need not wait."""
-        self._files.run(self._gatherer_there)
+        self._model.worker.run(lambda _: prepare(), Priority.LOOK_AHEAD)
 
     def note_close(self, uri: str) -> None:
         """Let what was read of a closed document go."""
@@ -99,11 +99,7 @@ class Answerer:
     ) -> Outcome:
         """Ask the model, and remember what it says."""
         num_forgotten = self._num_forgotten
-        try:
-            gathered = await ticket.attend(self._gather(query, settings))
-        except FilesSilentError as error:
-            logger.warning("%s", error)
-            return Outcome("empty:slow-files")
+        gathered = Gathered()
 
         def job(engine: Engine, cancel: CancelFlag) -> Outcome:
             # A request cancelled while it waited its turn costs nothing.
@@ -122,9 +118,14 @@ class Answerer:
 
         priority = Priority.EXPLICIT if ticket.explicit else Priority.AUTOMATIC
         try:
+            gathered = await ticket.attend(self._gather(query, settings))
             outcome = await ticket.run(job, priority)
         except Superseded:
             raise
+        except FilesSilentError as error:
+            logger.warning("%s", error)
+            self._status.note_place(SLOW_FILES)
+            return Outcome(f"empty:{SLOW_FILES}")
         except NoEngineError:
             # Released, or gone with a reload of somebody else's.
             return Outcome(f"empty:model-{self._model.state.name}")
@@ -158,13 +159,13 @@ class Answerer:
         if engine is None or not wants_context(query, settings):
             return Gathered()
         return await self._files.ask(
-            lambda: gather(engine, query, settings, self._gatherer_there())
+            lambda: gather(engine, query, settings, self._gatherer_there()), Turn.GATHER
         )
 
     def _gatherer_there(self) -> Gatherer:
         """Return what gathers context; only the files' thread calls this."""
         if self._gatherer is None:
-            from lsp_stablecode.context.gather import Gatherer, prepare
+            from lsp_stablecode.context.gather import Gatherer
 
             prepare()
             self._gatherer = Gatherer()

@@ -29,6 +29,13 @@ class Gathered:
     took_ms: float = 0.0
 
 
+def prepare() -> None:
+    """Import what gathering needs, so that the first request need not wait for it."""
+    from lsp_stablecode.context.gather import prepare as prepare_ranking
+
+    prepare_ranking()
+
+
 def wants_context(query: Query, settings: Settings) -> bool:
     """Tell whether anything is to be gathered."""
     return query.surroundings is not None and settings.context

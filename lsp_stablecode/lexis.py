@@ -178,7 +178,6 @@ def _spans(lexer: _Lexer, text: str, start: int) -> list[Span]:
     return spans
 
 
-@lru_cache(maxsize=16)  # from key to key the line below a suggestion is asked about
 def mask(text: str, language_id: str) -> tuple[str, Inside]:
     """Return ``text`` with comments blanked and strings' insides underscored.
 

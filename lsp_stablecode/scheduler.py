@@ -94,11 +94,14 @@ class Ticket:
         """
         future: asyncio.Future[Any] = asyncio.ensure_future(work)
         future.add_done_callback(_consume)
-        await asyncio.wait(
-            [future, self._superseded], return_when=asyncio.FIRST_COMPLETED
-        )
-        if self._superseded.done():
+        try:
+            await asyncio.wait(
+                [future, self._superseded], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            # Nobody waits any more, be it that the request itself was cancelled.
             future.cancel()
+        if self._superseded.done():
             raise Superseded
         result: T = future.result()
         return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from lsp_stablecode.document_store import Change
 from lsp_stablecode.documents import Document, PositionEncoding, num_characters
 from lsp_stablecode.errors import DocumentNotOpenError, FilesSilentError
 from lsp_stablecode.explanation import explain
-from lsp_stablecode.file_thread import FileThread
+from lsp_stablecode.file_thread import SLOW_FILES, FileThread, Turn
 from lsp_stablecode.history import History
 from lsp_stablecode.items import Item, Position, Selected, items_of
 from lsp_stablecode.metrics import Metrics
@@ -65,6 +65,7 @@ class Session:
         self.editor = ""
         self._is_closed = False
         self._place: Document | None = None
+        self._num_looks = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._scheduler = Scheduler(lambda: self.model.worker)
         self._history = History(tracer)
@@ -271,24 +272,31 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
     def _look_at(self, document: Document | None) -> asyncio.Task[str]:
-        """Begin to find out why nothing is suggested where the user is now, if so."""
-        self._place = document
-        task = asyncio.ensure_future(self._why_silent(document))
+        """Begin to find out why nothing is suggested where the user is now, if so.
+
+        What that depends on is taken as it is now.
+        """
+        self._place, silence, why_private = document, "", None
+        if document is not None:
+            silence = self.switch.why_off(document.language_id)
+            why_private = self.workspace.why_private(document)
+        self._num_looks += 1
+        look = self._look(silence, why_private, self._num_looks)
+        task = asyncio.ensure_future(look)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _why_silent(self, document: Document | None) -> str:
-        silence = ""
-        if document is not None:
-            silence = self.switch.why_off(document.language_id)
-        if document is not None and not silence:
+    async def _look(
+        self, silence: str, why_private: Callable[[], str] | None, number: int
+    ) -> str:
+        if not silence and why_private is not None:
             try:
-                silence = await self._files.ask(self.workspace.why_private(document))
+                silence = await self._files.ask(why_private, Turn.VERDICT)
             except FilesSilentError as error:
                 logger.warning("%s", error)
-                silence = "slow-files"
-        if self._place is document:
+                silence = SLOW_FILES
+        if number == self._num_looks:  # else somebody looked somewhere else since
             self.status.note_place(silence)
         return silence
 

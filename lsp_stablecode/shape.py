@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from lsp_stablecode.lexis import (
@@ -128,9 +129,13 @@ class _Place:
     below_gap: int
 
 
+# From key to key, the line below a suggestion is looked at again.
+_masked = lru_cache(maxsize=64)(mask)
+
+
 def _look(prefix: str, suffix: str, language_id: str) -> _Place:
     before, right = split_at_cursor(prefix, suffix)
-    masked, inside = mask(unify_line_ends(prefix), language_id)
+    masked, inside = _masked(unify_line_ends(prefix), language_id)
     lines = masked.split("\n")
     index = len(lines) - 1
     if not before.strip():

@@ -42,7 +42,7 @@ DTYPE_BYTES = {
     "int8": 1.0625,
     "int4": 0.625,
 }
-_PACKED_DTYPES = ("auto", "int8", "int4")
+PACKED_DTYPES = ("auto", "int8", "int4")
 # On a processor a weight is read in every pass: larger models get fewer bits.
 _MOST_INT8_WEIGHTS = 1_500_000_000
 _USUAL_GPU_CONTEXT_TOKENS = 4096
@@ -87,7 +87,7 @@ def load_backend(
     except UnsupportedArchitectureError as error:
         notes.append(f"backend: transformers, because {_reason(error)}")
         logger.warning("%s", notes[-1])
-    if config is not None and device == "cpu" and options.dtype in _PACKED_DTYPES:
+    if config is not None and device == "cpu" and options.dtype in PACKED_DTYPES:
         try:
             return _load_native(prepared, config, options, report)
         except (UnsupportedArchitectureError, KernelsUnavailableError) as error:

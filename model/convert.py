@@ -1,9 +1,9 @@
 """GGUF to a directory that transformers and our own decoder can map.
 
-The result holds ``config.json``, ``model.safetensors``, ``tokenizer.json`` and
-``conversion.json``. It is built in a hidden sibling directory and renamed when it is
-whole, under a file lock: a killed conversion leaves nothing that could be taken for
-a model, and the next one sweeps up.
+The result holds ``config.json``, ``tokenizer.json``, ``conversion.json`` and, unless
+the file itself will be read, ``model.safetensors``. It is built in a hidden sibling
+directory and renamed when it is whole, under a file lock: a killed conversion leaves
+nothing that could be taken for a model, and the next one sweeps up.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def usable(directory: Path, dtype: str = "bfloat16") -> Conversion | None:
     conversion = read_conversion(directory)
     if conversion is None or conversion.dtype != dtype:
         return None
+    if not all((directory / name).exists() for name in conversion.file_bytes):
+        return None  # somebody wanted the room
     if conversion.converter_version != CONVERTER_VERSION:
         return None
     try:

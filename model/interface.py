@@ -205,7 +205,10 @@ class FillResult:
 
 
 class Engine(Protocol):
-    """A loaded model. One thread at a time may call it."""
+    """A loaded model. One thread at a time may call it.
+
+    Of ``info`` and ``count_tokens`` others may have need, too.
+    """
 
     @property
     def info(self) -> EngineInfo:

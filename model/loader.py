@@ -96,7 +96,7 @@ def load_engine(
     if options.model == "echo" or options.model.startswith("echo:"):
         return EchoEngine(options.model)
 
-    from model.backends import load_backend
+    from model.backends import PACKED_DTYPES, load_backend
     from model.dialects import DIALECTS
     from model.engine import LocalEngine
     from model.fim import MOST_PSM_SUFFIX_TOKENS, PromptBuilder
@@ -116,7 +116,8 @@ def load_engine(
         )
 
     # The kernels read a GGUF file as it is; torch wants it converted.
-    is_for_kernels = options.dtype == "auto" and choose_device(options.device) == "cpu"
+    device = choose_device(options.device)
+    is_for_kernels = device == "cpu" and options.dtype in PACKED_DTYPES
     prepared = prepare_model(weights=not is_for_kernels)
     report(LoadProgress("load tokenizer"))
     tokenizer = CodeTokenizer.from_file(prepared.directory / "tokenizer.json")

@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 class OpenAIEngine:
-    """Fills gaps by asking a server. Not thread-safe: one caller at a time.
+    """Fills gaps by asking a server, for one caller at a time.
 
     Its requests run in an event loop of its own, on the caller's thread and only while
     the caller waits. A server that cannot be reached when it is made is asked again
@@ -128,9 +128,10 @@ class OpenAIEngine:
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text is; a guess until the model is known."""
-        if self._prompting is None:
+        prompting = self._prompting
+        if prompting is None:
             return len(text) // _CHARACTERS_PER_TOKEN + 1
-        return len(self._prompting.tokenizer.encode(text))
+        return len(prompting.tokenizer.encode(text))
 
     def tokens_here(self, text: str) -> list[int]:
         """Return the ids that stand for a text in prompts."""

@@ -49,7 +49,7 @@ def packed_weights(
             return False
 
     def build(partial: Path) -> None:
-        with _source(prepared, precision, partial, progress) as source:
+        with _source(prepared, partial, progress) as source:
             write_packed(source, config, partial, precision, made_from, progress)
             source.check_unchanged()
         (partial / "starter.gguf").unlink(missing_ok=True)
@@ -78,19 +78,16 @@ def packed_directory(prepared: PreparedModel, precision: Precision) -> Path:
 
 
 def _source(
-    prepared: PreparedModel,
-    precision: Precision,
-    partial: Path,
-    progress: ProgressCallback | None,
+    prepared: PreparedModel, partial: Path, progress: ProgressCallback | None
 ) -> GgufSource | SafetensorsSource:
     """Open what is nearest to the original."""
-    if precision == "held" and prepared.is_starter:
+    if not prepared.has_gguf:
+        return SafetensorsSource(prepared.directory)
+    gguf = prepared.gguf
+    if gguf is None:
         gguf = partial / "starter.gguf"
         starter.assemble(gguf, progress)
-        return GgufSource(gguf)
-    if precision == "held" and prepared.gguf is not None:
-        return GgufSource(prepared.gguf)
-    return SafetensorsSource(prepared.directory)
+    return GgufSource(gguf)
 
 
 def _identity(prepared: PreparedModel) -> str:

@@ -63,9 +63,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class PreparedModel:
     """A model ready to load.
 
-    ``directory`` holds config.json, safetensors and tokenizer.json. ``stop_tokens``
-    are spellings, ``source`` says in words where the weights came from, ``notes`` what
-    was assumed on the way, ``gguf`` is the file that was converted, if it was one.
+    ``directory`` holds config.json, tokenizer.json and safetensors, unless these were
+    left in ``gguf``, the file they come from, if it was one. ``stop_tokens`` are
+    spellings, ``source`` says in words where the weights came from, ``notes`` what was
+    assumed on the way.
     """
 
     directory: Path

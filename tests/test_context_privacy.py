@@ -304,7 +304,7 @@ def test_without_gits_word_its_usual_file_counts(
     git: str,
 ) -> None:
     """No git, or one that does not answer: said, and the rest is as usual."""
-    monkeypatch.setattr(user_ignore, "_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(user_ignore, "_TIMEOUT_S", 2.0 if git == "sleeps" else 60.0)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "config" / "git").mkdir(parents=True)
     (tmp_path / "config" / "git" / "ignore").write_text("scratch.py\n")

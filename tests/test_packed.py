@@ -136,6 +136,17 @@ def test_no_room_for_a_gguf_file_is_said_before_the_work(
     assert not (cache / "packed").exists()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_a_gguf_file_is_rounded_from_what_it_holds(
+    dtype: str, tmp_path: Path, cache: Path
+) -> None:
+    """Once, and not by way of another format."""
+    engine = _load(_gguf(tmp_path), dtype=dtype)
+    assert engine.info.dtype == dtype
+    assert engine.fill(_ASK).candidates
+    assert list(cache.rglob("*.safetensors")) == [_packed_file(cache)]
+
+
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the kernels be compiled by nobody."""

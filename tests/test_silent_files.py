@@ -18,11 +18,14 @@ from test_look_ahead import SilentClient
 from test_server import _TEXT, _place
 
 from lsp_stablecode import file_thread
+from lsp_stablecode.context.gather import Gatherer
+from lsp_stablecode.context.privacy import Privacy
 from lsp_stablecode.errors import FilesSilentError
-from lsp_stablecode.file_thread import FileThread
+from lsp_stablecode.file_thread import FileThread, Turn
 from lsp_stablecode.session import Session
 from lsp_stablecode.settings import Settings
 from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
+from model import TokenizerError
 from tests.hubs import Hubs, runtime_folder
 
 _CUSTOMIZATION = Path(__file__).with_name("silent_files")
@@ -77,7 +80,9 @@ async def test_silent_files_of_one_editor(
     assert await waiting == []
     assert await outcome(one, uri) == "empty:slow-files"
     is_silent.unlink()
-    assert await one.texts(uri, *_place(_TEXT))
+    async with asyncio.timeout(60):
+        while not await one.texts(uri, *_place(_TEXT)):
+            await asyncio.sleep(0.02)
     assert await outcome(one, uri) != "empty:slow-files"
     assert process.is_running()
 
@@ -86,7 +91,6 @@ async def test_who_asks_is_told_and_the_next_call_waits_its_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A call that nobody waits for any more is skipped unless it runs."""
-    monkeypatch.setattr(file_thread, "_PATIENCE_S", 0.1)
     files, answered, seen = FileThread(), asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -96,17 +100,33 @@ async def test_who_asks_is_told_and_the_next_call_waits_its_turn(
             asyncio.run_coroutine_threadsafe(answered.wait(), loop).result(60)
         return name
 
-    for name in ("silent", "skipped"):
-        with pytest.raises(FilesSilentError):
-            await files.ask(lambda name=name: look(name))  # type: ignore[misc]
-    answered.set()
     monkeypatch.setattr(file_thread, "_PATIENCE_S", 60.0)
-    assert await files.ask(lambda: look("next")) == "next"
-    assert seen == ["silent", "next"]
+    silent = asyncio.ensure_future(files.ask(lambda: look("silent"), Turn.GATHER))
+    async with asyncio.timeout(60):
+        while not seen:
+            await asyncio.sleep(0.01)
+    cancelled = asyncio.ensure_future(files.ask(lambda: look("gone"), Turn.VERDICT))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    monkeypatch.setattr(file_thread, "_PATIENCE_S", 0.1)
+    with pytest.raises(FilesSilentError):
+        await files.ask(lambda: look("skipped"), Turn.VERDICT)
+    monkeypatch.setattr(file_thread, "_PATIENCE_S", 60.0)
+    later = [
+        asyncio.ensure_future(files.ask(lambda: look("gather"), Turn.GATHER)),
+        asyncio.ensure_future(files.ask(lambda: look("verdict"), Turn.VERDICT)),
+    ]
+    await asyncio.sleep(0)
+    answered.set()
+    assert await silent == "silent"
+    assert await asyncio.gather(*later) == ["gather", "verdict"]
+    assert seen == ["silent", "verdict", "gather"]
     with pytest.raises(ValueError, match="odd"):
-        await files.ask(lambda: int("odd"))
+        await files.ask(lambda: int("odd"), Turn.GATHER)
     files.close()
     await asyncio.wait_for(asyncio.to_thread(_join, files), 60)
+    with pytest.raises(FilesSilentError):
+        await files.ask(lambda: look("late"), Turn.VERDICT)
 
 
 def _join(files: FileThread) -> None:
@@ -148,6 +168,70 @@ async def test_one_thread_looks_at_files(
     assert set(lookers) == {"files"}
     looked_at = lookers["files"]
     assert {str(tmp_path / one) for one in ("imported.py", ".gitignore")} <= looked_at
+
+
+async def test_a_cancelled_request_looks_at_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it in the thread is skipped; it is gone with the request."""
+    session, uri = await _session(tmp_path)
+    freed, seen = threading.Event(), []
+    try:
+        began = threading.Event()
+        blocking = asyncio.ensure_future(
+            session._files.ask(lambda: (began.set(), freed.wait(60)), Turn.VERDICT)
+        )
+        await asyncio.to_thread(began.wait, 60)
+
+        def note(privacy: Privacy, path: Path | None) -> str:
+            seen.append(path)
+            return ""
+
+        monkeypatch.setattr(Privacy, "reason", note)
+        request = asyncio.ensure_future(
+            session.complete(uri, _place(_TEXT), explicit=True)
+        )
+        await asyncio.sleep(0.05)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await asyncio.sleep(0.05)  # the word gets round
+        freed.set()
+        await blocking
+        await session._files.ask(lambda: None, Turn.GATHER)
+        assert seen == []
+    finally:
+        freed.set()
+        session.close()
+
+
+async def test_odd_errors_of_gathering_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of the model are: the request is answered, and has an outcome."""
+    session, uri = await _session(tmp_path)
+
+    def fail(*_: object) -> int:
+        raise TokenizerError("this text cannot be read")
+
+    monkeypatch.setattr(Gatherer, "gather", fail)
+    try:
+        assert await session.complete(uri, _place(_TEXT), explicit=True) == []
+        told = session.explain(uri)
+        assert told is not None
+        assert told["outcome"] == "empty:error"
+        assert session.status.current.kind == "Warning"
+    finally:
+        session.close()
+
+
+async def _session(folder: Path) -> tuple[Session, str]:
+    session = Session(Settings(model="echo", look_ahead="never"), SilentClient())
+    await session.load_model()
+    session.workspace.folders = [folder]
+    uri = (folder / "a.py").as_uri()
+    session.documents.open(uri, "python", 1, _TEXT)
+    return session, uri
 
 
 def _noting(function: Any, lookers: dict[str, set[str]], folder: Path) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pathspec
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from lsp_stablecode.context.user_ignore import user_ignore_file
 from lsp_stablecode.context.words import word_set
@@ -59,6 +59,7 @@ _OTHER_URI = re.compile(r"(?P<scheme>[\w.+-]+):(?://[^/?#]*+)?(?P<path>[^?#]*+)"
 _MOST_BYTES = 1_000_000
 _MOST_FILES_KEPT = 512  # more than are open and imported at a time, with their links
 _MOST_FOLDERS_KEPT = 1024
+_ASK_GIT_AGAIN_S = 60.0  # which file the user's is; and it may have been busy
 # An object of a repository, as Vim names it: ``/project/.git//0/src/a.py``.
 _GIT_OBJECT = re.compile(r"/\.git//[^/]*+/")
 
@@ -111,7 +112,8 @@ class Privacy:
     ``exclude`` are the user's globs, as in ``.gitignore``, of the workspace's folders
     or of the whole file system. What git ignores is read from the repository of each
     file, nearer files above farther ones, and from the file of what the user ignores
-    everywhere. Files are read again when they change. Of a link, and of what lies in a
+    everywhere. Files are read again when they change, and git is asked once a minute
+    which the latter is. Of a link, and of what lies in a
     linked folder, both names count. One thread asks: that of a session's files.
     """
 
@@ -129,7 +131,9 @@ class Privacy:
         )
         self._ignore_files: LRUCache[str, _IgnoreFile] = LRUCache(_MOST_FOLDERS_KEPT)
         self._roots: LRUCache[str, str | None] = LRUCache(_MOST_FOLDERS_KEPT)
-        self._user_ignores: LRUCache[str, str] = LRUCache(_MOST_FOLDERS_KEPT)
+        self._user_ignores: TTLCache[str, str] = TTLCache(
+            _MOST_FOLDERS_KEPT, _ASK_GIT_AGAIN_S
+        )
         self._known: LRUCache[str, tuple[_Stamps, bool]] = LRUCache(_MOST_FILES_KEPT)
         self._sources: LRUCache[str, tuple[_Source, ...]] = LRUCache(_MOST_FOLDERS_KEPT)
 
@@ -192,6 +196,9 @@ class Privacy:
         sources = self._sources.get(folder)
         if sources is None:
             sources = self._sources[folder] = self._ignore_sources(path.parent)
+        if sources:
+            root = sources[0][1]
+            sources = ((self._user_ignore(os.fspath(root)), root), *sources)
         stamps = tuple(_stamp(source) for source, _ in sources)
         known = self._known.get(text)
         if known is not None and known[0] == stamps:
@@ -201,13 +208,15 @@ class Privacy:
         return ignored
 
     def _ignore_sources(self, parent: Path) -> tuple[_Source, ...]:
-        """Return the files that may ignore what is in a folder, the farthest first."""
+        """Return the files that may ignore what is in a folder, the farthest first.
+
+        Those of its repository: the user's own comes before them.
+        """
         root = self._root_of(parent)
         if root is None:
             return ()
         folder = Path(root)
         sources = [
-            (self._user_ignore(root), folder),
             (_exclude_file(folder), folder),
             (os.path.join(folder, ".gitignore"), folder),
         ]

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,8 @@ def user_ignore_file(folder: str) -> str:
 
     ``core.excludesFile``, or ``git/ignore`` in the user's configuration folder (git's
     manual, gitignore(5)). Only git itself knows where its configuration is and what
-    that includes, so it is asked.
+    that includes, so it is asked: some milliseconds. Where it does not answer, which is
+    logged, the second one counts.
     """
     named = _excludes_file(folder)
     if named is None:
@@ -35,34 +37,50 @@ def _excludes_file(folder: str) -> str | None:
     if git is None or not os.path.isabs(git):
         return None
     try:
-        done = subprocess.run(
-            [git, "config", "--null", "--type=path", "--get", "core.excludesFile"],
-            cwd=folder,
-            env={
-                name: value
-                for name, value in os.environ.items()
-                if name not in _OF_A_REPOSITORY
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        if _is_apples_offer(git):
+            return None
+        # The older spelling of --type=path, which all versions know.
+        done = _run(
+            [git, "config", "--null", "--path", "--get", "core.excludesFile"], folder
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        logger.warning(
-            "git could not say what you ignore in all repositories, so only what "
-            "git/ignore and .gitignore name stays out: %s",
-            error,
-        )
+        _warn(str(error))
         return None
     # 1 is its way to say that there is none.
     if done.returncode not in (0, 1):
-        logger.warning(
-            "git could not say what you ignore in all repositories, so only what "
-            "git/ignore and .gitignore name stays out: %s",
-            done.stderr.decode("utf-8", "replace").strip(),
-        )
+        _warn(done.stderr.decode("utf-8", "replace").strip())
     if done.returncode != 0:
         return None
     return os.fsdecode(done.stdout.removesuffix(b"\0"))
+
+
+def _is_apples_offer(git: str) -> bool:
+    """Tell whether a Mac's git would only offer, in a window, to be installed."""
+    if sys.platform != "darwin" or git != "/usr/bin/git":
+        return False
+    return _run(["/usr/bin/xcode-select", "--print-path"], "/").returncode != 0
+
+
+def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if name not in _OF_A_REPOSITORY
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+
+
+def _warn(reason: str) -> None:
+    logger.warning(
+        "git could not say what you ignore in all repositories, so only what "
+        "git/ignore and .gitignore name stays out: %s",
+        reason,
+    )

@@ -77,13 +77,18 @@ def emacs(
         shared_emacs.append(one)
     [one] = shared_emacs
     yield one
+    shared_emacs.remove(one)
     if request.session.testsfailed > num_failed:
-        shared_emacs.remove(one)
         one.close()
         return
-    if one.lisp("(minibuffer-depth)") > 0:
-        one.dismiss()
-    one.lisp(_RESET)
+    try:
+        if one.lisp("(minibuffer-depth)") > 0:
+            one.dismiss()
+        one.lisp(_RESET)
+    except BaseException:
+        one.close()
+        raise
+    shared_emacs.append(one)
 
 
 @pytest.fixture
