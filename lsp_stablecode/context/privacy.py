@@ -112,9 +112,9 @@ class Privacy:
     ``exclude`` are the user's globs, as in ``.gitignore``, of the workspace's folders
     or of the whole file system. What git ignores is read from the repository of each
     file, nearer files above farther ones, and from the file of what the user ignores
-    everywhere. Files are read again when they change, and git is asked once a minute
-    which the latter is. Of a link, and of what lies in a
-    linked folder, both names count. One thread asks: that of a session's files.
+    everywhere, which git is asked for once a minute. Files are read again when they
+    change. Of a link, and of what lies in a linked folder, both names count. One thread
+    asks: that of a session's files.
     """
 
     def __init__(
