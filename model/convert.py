@@ -92,16 +92,16 @@ def usable(directory: Path, dtype: str = "bfloat16") -> Conversion | None:
     conversion = read_conversion(directory)
     if conversion is None or conversion.dtype != dtype:
         return None
-    if not all((directory / name).exists() for name in conversion.file_bytes):
-        return None  # somebody wanted the room
     if conversion.converter_version != CONVERTER_VERSION:
         return None
     try:
-        if _WEIGHTS in conversion.file_bytes:
-            read_header(directory / _WEIGHTS)
         for name, num_bytes in conversion.file_bytes.items():
             if (directory / name).stat().st_size != num_bytes:
                 raise OSError(f"{name} is not as long as it was")
+        if _WEIGHTS in conversion.file_bytes:
+            read_header(directory / _WEIGHTS)
+    except FileNotFoundError:
+        return None  # somebody wanted the room
     except (WeightsCorruptError, OSError) as error:
         _LOG.warning("conversion in %s is damaged, redoing it: %s", directory, error)
         return None

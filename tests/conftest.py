@@ -6,13 +6,16 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from lsprotocol import types
 from pytest_lsp import LanguageClient, make_test_lsp_client
+
+from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
+from tests.hubs import Hubs, runtime_folder
 
 SECTION = "lsp-stablecode"
 # What a test's server learns is nobody's habit. Inherited by the servers.
@@ -170,6 +173,14 @@ async def stop_editor(editor: Editor) -> None:
     if server is not None and server.returncode is None:
         await asyncio.wait_for(editor.client.shutdown_session(), 20)
     await editor.client.stop()
+
+
+@pytest.fixture
+def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
+    """Give the test a runtime folder; no shared engine of it outlives the test."""
+    with runtime_folder() as hubs:
+        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
+        yield hubs
 
 
 @pytest_asyncio.fixture

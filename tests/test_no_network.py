@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Start
 
-from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
-from tests.hubs import Hubs, runtime_folder
+from tests.hubs import Hubs
 
 # Python calls this for every socket that it connects and every name that it looks up,
 # whatever library asks; a Unix socket has a path, and stays on this machine.
@@ -49,14 +47,6 @@ def test_a_connection_would_be_noticed(refused: Path) -> None:
     )
     assert "no network here" in done.stderr
     assert "127.0.0.1" in refused.read_text()
-
-
-@pytest.fixture
-def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
-    """Hold the engine that is shared; it ends after its editors."""
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        yield hubs
 
 
 @pytest.mark.parametrize("arguments", [(), ("--shared",)], ids=["alone", "shared"])

@@ -13,14 +13,13 @@ import pytest
 from lsprotocol import types
 from pygls.workspace import TextDocument
 
-from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from tests.editors.coc import find_coc
 from tests.editors.helix import Helix, install_helix, log_of
 from tests.editors.installing import NotInstallableError
 from tests.editors.neovim import Neovim, install
 from tests.editors.samples import SHAPES, make_project, path_with_server
 from tests.editors.terminal import Terminal
-from tests.hubs import Hubs, runtime_folder
+from tests.hubs import Hubs
 
 PAGE = (Path(__file__).parents[1] / "docs/editors/others.md").read_text("utf-8")
 CALLS = "def area(w, h):\n    return w * h\n\n\nprint(area(3, 4), [1])\n"
@@ -94,14 +93,6 @@ async def test_a_client_that_announces_the_capability_gets_grey_text(
     assert editor.capabilities.completion_provider is None
     uri = editor.open(SHAPES + "    si")
     assert (await editor.texts(uri, 12, 6))[0] == "ze = width * height"
-
-
-@pytest.fixture
-def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
-    """Hold the engines that are shared, as the recipes have it."""
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        yield hubs
 
 
 # --- Helix ---------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +126,6 @@ def test_a_gguf_file_is_kept_as_it_is(tmp_path: Path, cache: Path) -> None:
     assert not list((cache / "models").glob("*-bare"))
 
 
-def test_no_room_for_a_gguf_file_is_said_before_the_work(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """How many weights there are is read in the file itself."""
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
-    with pytest.raises(StablecodeError, match="GiB"):
-        _load(_gguf(tmp_path))
-    assert not (cache / "packed").exists()
-
-
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_a_gguf_file_is_rounded_from_what_it_holds(
     dtype: str, tmp_path: Path, cache: Path
@@ -193,13 +183,17 @@ def test_a_shape_that_is_not_the_configs_is_refused(tmp_path: Path) -> None:
         _load(directory)
 
 
+@pytest.mark.parametrize("write", [_model, _gguf])
 def test_no_room_is_said_before_the_work(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Path], Path],
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A model that cannot fit is refused without being packed."""
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
     with pytest.raises(StablecodeError, match="GiB"):
-        _load(_model(tmp_path))
+        _load(write(tmp_path))
     assert not (cache / "packed").exists()
 
 

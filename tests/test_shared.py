@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,17 @@ from conftest import Editor, Start, stop_editor
 from lsp_stablecode.shared.framing import frame, read_message
 from lsp_stablecode.shared.greeting import greet_hub, proof
 from lsp_stablecode.shared.rendezvous import (
-    RUNTIME_VARIABLE,
     Rendezvous,
     open_connection,
     read_address,
 )
-from tests.hubs import SHORT_FOLDERS, Hubs, runtime_folder
+from tests.hubs import SHORT_FOLDERS, Hubs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs Unix signals")
 
 _TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
 _REST = "lue = compute(width)"
 _WAIT_S = 60.0
-
-
-@pytest.fixture
-def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
-    """Give the test a runtime folder; no process of it outlives the test."""
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        yield hubs
 
 
 @pytest.fixture

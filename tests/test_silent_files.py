@@ -7,7 +7,6 @@ import builtins
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,12 @@ from lsp_stablecode.errors import FilesSilentError
 from lsp_stablecode.file_thread import FileThread, Turn
 from lsp_stablecode.session import Session
 from lsp_stablecode.settings import Settings
-from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from model import TokenizerError
-from tests.hubs import Hubs, runtime_folder
+from tests.hubs import Hubs
 
 _CUSTOMIZATION = Path(__file__).with_name("silent_files")
 # Less than anybody waits for silent files, on a machine that is busy.
 _AT_ONCE_S = 2.0
-
-
-@pytest.fixture
-def hubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hubs]:
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        yield hubs
 
 
 async def open_in(start: Start, folder: Path, *arguments: str) -> tuple[Editor, str]:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +25,12 @@ from lsp_stablecode.metrics import LATENCY_BUCKETS_MS, Metrics, together
 from lsp_stablecode.model_pool import ModelPool
 from lsp_stablecode.prometheus import serve_metrics
 from lsp_stablecode.settings import Settings, to_report
-from lsp_stablecode.shared.rendezvous import RUNTIME_VARIABLE
 from model import Statistics
-from tests.hubs import runtime_folder
 
 _TEXT = "def one(width):\n    value = compute(width)\n\ndef two(width):\n    va"
 _URI = "file:///work/private-name.py"
 
 _LATENCIES = st.lists(st.floats(0, 10_000), max_size=30)
-
-
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with runtime_folder() as hubs:
-        monkeypatch.setenv(RUNTIME_VARIABLE, str(hubs.folder))
-        yield
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +89,7 @@ def test_nothing_is_said_of_nothing() -> None:
     assert told["tokensPerSecond"] is None
 
 
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("hubs")
 async def test_status_tells_of_the_shared_engine(start: Start) -> None:
     ended = await asyncio.to_thread(run, "status")
     assert ended.returncode == 1
@@ -124,7 +114,7 @@ async def test_status_tells_of_the_shared_engine(start: Start) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--shared",)])
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("hubs")
 async def test_a_bug_report_holds_no_source(
     start: Start, arguments: tuple[str, ...]
 ) -> None:
@@ -173,7 +163,7 @@ def test_a_report_is_made_whatever_is_broken(monkeypatch: pytest.MonkeyPatch) ->
     assert "weights here" in findings
 
 
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("hubs")
 async def test_a_report_loads_no_second_copy(start: Start) -> None:
     await work(start, "--shared")
     for model in ("echo", "no-such-model"):
@@ -185,7 +175,7 @@ async def test_a_report_loads_no_second_copy(start: Start) -> None:
         assert report["engines"][0]["overview"]["models"]
 
 
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("hubs")
 async def test_what_is_private_is_not_told(start: Start, tmp_path: Path) -> None:
     """A key in the wrong place is in no report and no status; a file's name may be."""
     secret = "/sk-not-for-your-eyes"
@@ -219,7 +209,7 @@ def _read(port: int) -> str:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--shared",)])
-@pytest.mark.usefixtures("shared")
+@pytest.mark.usefixtures("hubs")
 async def test_prometheus_can_read_metrics(
     start: Start, arguments: tuple[str, ...]
 ) -> None:
